@@ -1,0 +1,1 @@
+"""The single-purpose services of Voxrelay. They never import each other."""

@@ -1,0 +1,163 @@
+"""Events to records and back: protobuf for audio, canonical protobuf JSON for results, CloudEvents headers on both.
+
+Headers follow the CloudEvents 1.0 Kafka binding in binary mode (``ce_*`` and ``content-type``) with the extensions ``sequence``
+and ``receivedat``, and W3C Trace Context (``traceparent``). The key is the session id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+
+from voxrelay import events
+from voxrelay.bus.api import Headers
+from voxrelay.errors import Poison
+from voxrelay.events import Event, Payload
+from voxrelay.topology import TOPICS, Encoding
+from voxrelay.v1 import events_pb2
+
+CONTENT_TYPE: dict[Encoding, bytes] = {"protobuf": b"application/protobuf", "json": b"application/json"}
+TYPE_PREFIX = "voxrelay.v1."
+MAX_SESSION_ID_BYTES = 128
+
+_PAYLOADS: dict[str, type[Payload]] = {payload.__name__: payload for topic in TOPICS for payload in topic.payloads}
+_TYPE_HEADERS: dict[type[Payload], bytes] = {payload: (TYPE_PREFIX + name).encode() for name, payload in _PAYLOADS.items()}
+_BY_TYPE_HEADER: dict[bytes, type[Payload]] = {header: payload for payload, header in _TYPE_HEADERS.items()}
+
+
+def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
+    """Key, value and headers of a stamped event."""
+    payload = event.payload
+    message = _to_message(payload)
+    cast(Any, message).session_id = event.session_id
+    if encoding == "protobuf":
+        value = message.SerializeToString()
+    else:
+        value = json_format.MessageToJson(message, always_print_fields_with_no_presence=True, indent=None, ensure_ascii=False).encode()
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.id.encode()),
+        ("ce_source", b"/voxrelay/" + event.producer.encode()),
+        ("ce_type", _TYPE_HEADERS[type(payload)]),
+        ("ce_time", datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds").encode()),
+        ("ce_sequence", b"%d" % event.sequence),
+        ("ce_receivedat", b"%.6f" % event.received_at),
+        ("content-type", CONTENT_TYPE[encoding]),
+        ("traceparent", event.traceparent.encode()),
+    ]
+    return event.session_id.encode(), value, headers
+
+
+def decode(key: bytes | None, value: bytes | None, headers: Headers) -> Event:
+    """The event of a record. Raises ``Poison`` with a plain reason when it is none of ours."""
+    if not key or len(key) > MAX_SESSION_ID_BYTES:
+        raise Poison("The record's key is no session id.")
+    if value is None:
+        raise Poison("The record has no value.")
+    by_name = dict(headers)
+    payload_type = _BY_TYPE_HEADER.get(by_name.get("ce_type", b""))
+    if payload_type is None:
+        raise Poison("The record's ce_type is unknown.")
+    try:
+        event_id = by_name["ce_id"].decode()
+        producer = by_name["ce_source"].decode().removeprefix("/voxrelay/")
+        sequence = int(by_name["ce_sequence"])
+        session_id = key.decode()
+        time = datetime.fromisoformat(by_name["ce_time"].decode()).timestamp()
+        received_at = float(by_name.get("ce_receivedat", b"0"))
+        traceparent = by_name.get("traceparent", b"").decode()
+    except (KeyError, ValueError) as error:
+        raise Poison("The record's CloudEvents headers are missing or malformed.") from error
+    message = _MESSAGES[payload_type]()
+    try:
+        if by_name.get("content-type") == CONTENT_TYPE["protobuf"]:
+            message.ParseFromString(value)
+        else:
+            json_format.Parse(value, message, ignore_unknown_fields=True)
+    except (DecodeError, json_format.ParseError, UnicodeDecodeError) as error:
+        raise Poison("The record's value is not what its ce_type says.") from error
+    if cast(Any, message).session_id != session_id:
+        raise Poison("The record's key is not the session id of its value.")
+    return Event(session_id, _from_message(payload_type, message), producer, sequence, event_id, time, received_at, traceparent)
+
+
+# --- payloads and messages have the same field names; the plans below are made once ------------------------------------
+
+_NESTED: dict[type, type[Message]] = {
+    events.SessionConfig: events_pb2.SessionConfig,
+    events.Engine: events_pb2.Engine,
+    events.Word: events_pb2.Word,
+    events.SpeakerSegment: events_pb2.SpeakerSegment,
+    events.WordSpoken: events_pb2.WordSpoken,
+}
+_MESSAGES: dict[type, type[Message]] = {payload: getattr(events_pb2, name) for name, payload in _PAYLOADS.items()} | _NESTED
+
+
+def _attribute_to_message(attribute: events.Attribute) -> Message:
+    message = events_pb2.Attribute(name=attribute.name, confidence=attribute.confidence, unit=attribute.unit)
+    if isinstance(attribute.value, str):
+        message.label = attribute.value
+    else:
+        message.number = attribute.value
+    return message
+
+
+def _attribute_from_message(message: Any) -> events.Attribute:
+    value = message.label if message.WhichOneof("value") == "label" else message.number
+    return events.Attribute(message.name, value, message.confidence, message.unit)
+
+
+def _field_types(data_type: type) -> list[tuple[str, Callable[[Any], Any] | None, Callable[[Any], Any] | None]]:
+    """For each field its name and how its value turns into the message's and back; None where the values are the same."""
+    plan: list[tuple[str, Callable[[Any], Any] | None, Callable[[Any], Any] | None]] = []
+    for field in dataclasses.fields(data_type):
+        kind = str(field.type)
+        item = kind.removeprefix("tuple[").removesuffix(", ...]")
+        nested = getattr(events, item, None)
+        if item == "Attribute":
+            plan.append((field.name, lambda many: [_attribute_to_message(one) for one in many], lambda many: tuple(_attribute_from_message(one) for one in many)))
+        elif nested in _NESTED and kind.startswith("tuple["):
+            plan.append((field.name, _all_to_messages, _all_from_messages(nested)))
+        elif nested in _NESTED:
+            plan.append((field.name, _to_message, _one_from_message(nested)))
+        elif kind.startswith("tuple["):
+            plan.append((field.name, None, tuple))
+        else:
+            plan.append((field.name, None, None))
+    return plan
+
+
+def _all_to_messages(many: Any) -> list[Message]:
+    return [_to_message(one) for one in many]
+
+
+def _one_from_message(data_type: type) -> Callable[[Any], Any]:
+    return lambda message: _from_message(data_type, message)
+
+
+def _all_from_messages(data_type: type) -> Callable[[Any], Any]:
+    return lambda many: tuple(_from_message(data_type, one) for one in many)
+
+
+def _to_message(data: Any) -> Message:
+    values = {}
+    for name, to_message, _ in _PLANS[type(data)]:
+        value = getattr(data, name)
+        values[name] = to_message(value) if to_message else value
+    return _MESSAGES[type(data)](**values)
+
+
+def _from_message(data_type: type, message: Any) -> Any:
+    values = []
+    for name, _, from_message in _PLANS[data_type]:
+        value = getattr(message, name)
+        values.append(from_message(value) if from_message else value)
+    return data_type(*values)
+
+
+_PLANS = {data_type: _field_types(data_type) for data_type in _MESSAGES}

@@ -1,0 +1,1 @@
+"""Generated from proto/voxrelay/v1 by scripts/generate; never edited."""
