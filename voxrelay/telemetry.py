@@ -1,0 +1,72 @@
+"""Every metric of the platform, and the logs: JSON lines of constant sentences with fields, never speech, text, keys or names."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any, Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_FAST: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+# --- is it late? ---
+QUEUE_SECONDS = Histogram("voxrelay_queue_seconds", "From an event's publishing to its processing.", ["stage", "lane"], buckets=_FAST)
+ENGINE_SECONDS = Histogram("voxrelay_engine_seconds", "One call of an engine.", ["stage"], buckets=_FAST)
+BATCH_EVENTS = Histogram("voxrelay_batch_events", "Events a stage handled at once.", ["stage", "lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
+FIRST_RESULT_SECONDS = Histogram("voxrelay_first_result_seconds", "From a session's first audio to its first result.", ["edge"], buckets=_FAST)
+FINAL_SECONDS = Histogram("voxrelay_final_seconds", "From the receipt of the audio behind a final to its sending.", ["edge"], buckets=_FAST)
+PUBLISH_SECONDS = Histogram("voxrelay_publish_seconds", "From receipt of a chunk to the log's acknowledgement.", buckets=_FAST)
+
+# --- is it losing? ---
+EVENTS = Counter("voxrelay_events_total", "Events a stage handled.", ["stage", "lane"])
+REPEATS = Counter("voxrelay_repeats_total", "Events dropped because they had been seen.", ["stage", "lane"])
+DEAD_LETTERS = Counter("voxrelay_dead_letters_total", "Records that could not be processed.", ["stage", "lane"])
+REWINDS = Counter("voxrelay_rewinds_total", "Times a stage went back to its checkpoints.", ["stage", "lane"])
+THINNED = Counter("voxrelay_interims_thinned_total", "Interim results left out under load.", ["stage"])
+
+# --- is it full? ---
+STAGE_SESSIONS = Gauge("voxrelay_stage_sessions", "Sessions a stage holds state for.", ["stage", "lane"])
+CHECKPOINT_BYTES = Histogram("voxrelay_checkpoint_bytes", "Size of a snapshot.", ["stage"], buckets=(100, 1e3, 1e4, 1e5, 1e6))
+CHECKPOINT_AGE_RECORDS = Gauge("voxrelay_checkpoint_age_records", "Records to replay if the stage died now.", ["stage", "lane"])
+GATEWAY_SESSIONS = Gauge("voxrelay_gateway_sessions", "Sessions open at this gateway.", ["edge"])
+REFUSALS = Counter("voxrelay_refusals_total", "Requests refused, by error code.", ["edge", "code"])
+AUDIO_SECONDS = Counter("voxrelay_audio_seconds_total", "Seconds of audio taken in.", ["edge"])
+
+# --- what is kept? ---
+ROWS = Counter("voxrelay_projected_rows_total", "Rows written.", ["table"])
+OBJECTS = Counter("voxrelay_objects_total", "Objects written.", ["kind"])
+OBJECT_BYTES = Counter("voxrelay_object_bytes_total", "Bytes written to the object store.", ["kind"])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message and the fields given as ``extra={"fields": {...}}``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure_logging(level: str = "info", log_format: str = "json") -> None:
+    """Send all logs to standard error, once a process."""
+    import time
+
+    handler = logging.StreamHandler(sys.stderr)
+    formatter: logging.Formatter = JsonFormatter() if log_format == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def fields(**values: Any) -> dict[str, dict[str, Any]]:
+    """``log.info("Constant sentence.", extra=fields(session=...))``."""
+    return {"fields": values}

@@ -1,0 +1,57 @@
+"""Settings come from the environment alone, are checked at the start, and a wrong one stops it with a plain sentence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from voxrelay.events import Lane
+
+
+class Settings(BaseSettings):
+    """What a service reads from variables ``VOXRELAY_<SERVICE>_<NAME>``; subclasses set their own prefix."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+
+class PlatformSettings(Settings):
+    """What every process shares: variables ``VOXRELAY_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="VOXRELAY_", extra="ignore", frozen=True)
+
+    kafka_bootstrap: str = Field("", description="host:port of the brokers, comma-separated; empty runs on the in-memory bus")
+    partitions: int = Field(8, ge=1, le=1000, description="partitions of every topic; the same on all of them")
+    replication: int = Field(1, ge=1, le=7, description="copies the broker keeps of every topic")
+    database_url: str = Field("", description="postgresql+psycopg://… ; empty uses SQLite in the data folder")
+    object_store_url: str = Field("", description="s3://bucket/prefix, gs://…, az://… or file:///folder; empty uses the data folder")
+    data: Path = Field(Path(".data"), description="folder for what the embedded platform keeps")
+    models: Path = Field(Path.home() / ".cache" / "voxrelay" / "models", description="folder of model weights")
+    lanes: tuple[Lane, ...] = Field(("live", "bulk"), description="the lanes this process works on, as a JSON list")
+    host: str = Field("127.0.0.1", description="address the service's own ports listen on")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /health of a stage; 0 for none")
+    grpc_port: int = Field(0, ge=0, le=65535, description="port of the synchronous gRPC calls; 0 for none")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    checkpoint_every: int = Field(32, ge=1, description="records of a session between two checkpoints, where the stage can")
+    session_idle_s: float = Field(120.0, gt=0, description="a session without a record for so long is ended")
+    threads_per_engine: int = Field(1, ge=1, le=64, description="threads a model may use inside one call")
+
+
+SettingsType = TypeVar("SettingsType", bound=BaseSettings)
+
+
+def load_settings(settings_type: type[SettingsType]) -> SettingsType:
+    """The settings, or a plain list of what is wrong on standard error and exit status 2."""
+    try:
+        return settings_type()
+    except ValidationError as error:
+        prefix = settings_type.model_config.get("env_prefix", "")
+        for problem in error.errors():
+            name = prefix + "_".join(str(part) for part in problem["loc"][:1]).upper()
+            print(f"{name}: {problem['msg']} (got {problem['input']!r}).", file=sys.stderr)
+        print("Correct these variables and start again.", file=sys.stderr)
+        raise SystemExit(2) from None

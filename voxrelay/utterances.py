@@ -1,0 +1,102 @@
+"""From the denoised stream back to utterances: what every stage behind denoise needs.
+
+Pure bookkeeping on events; one ``UtteranceAudio`` a session, used by one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le
+from voxrelay.events import AudioDenoised, Payload, UtteranceEnded, UtteranceStarted
+
+LOOK_BACK_SAMPLES = 2 * SAMPLE_RATE_HZ  # an utterance starts at most one second before its announcement; twice that is kept
+_NOTHING = np.zeros(0, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class UtterancePiece:
+    """The next stretch of one utterance: float32 samples at 16 kHz, gapless from the utterance's start.
+
+    ``ended`` is set on the last piece (which may hold no samples). ``surplus_samples`` counts samples handed out earlier that turned
+    out to lie behind the utterance's end: an utterance's end is announced after the pause that ended it.
+    """
+
+    utterance_id: str
+    start_sample: int  # of this piece, from the session's start
+    samples: Float32Array
+    utterance_start_sample: int
+    ended: UtteranceEnded | None = None
+    surplus_samples: int = 0
+
+
+class UtteranceAudio:
+    """Turns one session's audio.denoised payloads into pieces of utterances.
+
+    Outside an utterance at most two seconds of audio are kept. All state is a function of the payloads seen, so a replay from
+    any point outside an utterance (``is_between``), at least two seconds of audio later or with ``tail`` restored, gives the same.
+    """
+
+    def __init__(self, tail_start_sample: int = 0, tail: Float32Array = _NOTHING) -> None:
+        self._tail = tail
+        self._tail_start = tail_start_sample
+        self._open: UtteranceStarted | None = None
+        self._handed_out = 0  # first sample of the open utterance not yet handed out
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no utterance is open: the moment for a snapshot."""
+        return self._open is None
+
+    @property
+    def tail(self) -> tuple[int, Float32Array]:
+        """What a snapshot must keep: first sample and samples of the recent audio."""
+        return self._tail_start, self._tail
+
+    @property
+    def position(self) -> int:
+        """The sample after the newest one seen."""
+        return self._tail_start + self._tail.size
+
+    def push(self, payload: Payload) -> Iterator[UtterancePiece]:
+        """The pieces this payload completes: none outside utterances, else one."""
+        if isinstance(payload, AudioDenoised):
+            self._append(payload)
+            if self._open is not None:
+                yield self._piece(self.position)
+        elif isinstance(payload, UtteranceStarted):
+            self._open = payload
+            self._handed_out = payload.start_sample
+            yield self._piece(self.position)
+        elif isinstance(payload, UtteranceEnded) and self._open is not None:
+            surplus = max(0, self._handed_out - payload.end_sample)
+            yield self._piece(payload.end_sample, payload, surplus)
+            self._open = None
+            self._trim()
+
+    def _append(self, chunk: AudioDenoised) -> None:
+        samples = float32_from_pcm_s16le(chunk.pcm_s16le)
+        if self._tail.size == 0:
+            self._tail_start = chunk.start_sample
+        self._tail = np.concatenate((self._tail, samples))
+        self._trim()
+
+    def _trim(self) -> None:
+        keep_from = self.position - LOOK_BACK_SAMPLES
+        if self._open is not None:
+            keep_from = min(keep_from, self._handed_out)
+        if keep_from > self._tail_start:
+            self._tail = self._tail[keep_from - self._tail_start :].copy()
+            self._tail_start = keep_from
+
+    def _piece(self, until: int, ended: UtteranceEnded | None = None, surplus: int = 0) -> UtterancePiece:
+        if self._open is None:
+            raise AssertionError("a piece belongs to an open utterance")
+        start = max(self._handed_out, self._tail_start)
+        until = max(until, start)
+        samples = self._tail[start - self._tail_start : until - self._tail_start]
+        self._handed_out = until
+        return UtterancePiece(self._open.utterance_id, start, samples, self._open.start_sample, ended, surplus)
