@@ -29,7 +29,8 @@ def float32_from_pcm_s16le(pcm_s16le: bytes | memoryview) -> Float32Array:
 def pcm_s16le_from_float32(samples: Float32Array) -> bytes:
     """Clips to [-1, 1) and rounds to the nearest 16-bit value."""
     scaled = np.rint(np.asarray(samples, dtype=np.float32) * np.float32(32768.0))
-    return np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+    pcm: bytes = np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+    return pcm
 
 
 def seconds(samples: int, sample_rate_hz: int = SAMPLE_RATE_HZ) -> float:

@@ -120,7 +120,13 @@ def _field_types(data_type: type) -> list[tuple[str, Callable[[Any], Any] | None
         item = kind.removeprefix("tuple[").removesuffix(", ...]")
         nested = getattr(events, item, None)
         if item == "Attribute":
-            plan.append((field.name, lambda many: [_attribute_to_message(one) for one in many], lambda many: tuple(_attribute_from_message(one) for one in many)))
+            plan.append(
+                (
+                    field.name,
+                    lambda many: [_attribute_to_message(one) for one in many],
+                    lambda many: tuple(_attribute_from_message(one) for one in many),
+                )
+            )
         elif nested in _NESTED and kind.startswith("tuple["):
             plan.append((field.name, _all_to_messages, _all_from_messages(nested)))
         elif nested in _NESTED:

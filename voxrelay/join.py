@@ -34,9 +34,7 @@ class JoinedUtterance:
     attributes: tuple[Attribute, ...]
 
 
-def join(
-    transcribed: SegmentTranscribed | None, diarized: SegmentDiarized | None, classified: Iterable[SegmentClassified] = ()
-) -> JoinedUtterance:
+def join(transcribed: SegmentTranscribed | None, diarized: SegmentDiarized | None, classified: Iterable[SegmentClassified] = ()) -> JoinedUtterance:
     """What is known of one utterance. Each argument is the newest revision of its kind; at least one must be there.
 
     A word belongs to the speaker whose segments cover most of it; a word that none covers, to the nearest segment.

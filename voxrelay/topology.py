@@ -41,9 +41,7 @@ class Topic:
 _CONTROL = (events.SessionOpened, events.SessionConfigured, events.FinalizeRequested, events.SessionEnded)
 _BOUNDARIES = (events.UtteranceStarted, events.UtteranceEnded)
 
-AUDIO_RECEIVED = Topic(
-    "audio", "received", "protobuf", (*_CONTROL, events.AudioReceived), "Audio as it came in, with the control records in order."
-)
+AUDIO_RECEIVED = Topic("audio", "received", "protobuf", (*_CONTROL, events.AudioReceived), "Audio as it came in, with the control records in order.")
 AUDIO_DENOISED = Topic(
     "audio",
     "denoised",
@@ -59,21 +57,11 @@ UTTERANCE_DETECTED = Topic(
     "When somebody started and stopped to speak.",
     retention_ms=7 * 24 * HOUR_MS,
 )
-SEGMENT_DIARIZED = Topic(
-    "segment", "diarized", "json", (events.SegmentDiarized, events.StageFinished), "Who spoke when.", 7 * 24 * HOUR_MS
-)
-SEGMENT_TRANSCRIBED = Topic(
-    "segment", "transcribed", "json", (events.SegmentTranscribed, events.StageFinished), "What was said.", 7 * 24 * HOUR_MS
-)
-SEGMENT_CLASSIFIED = Topic(
-    "segment", "classified", "json", (events.SegmentClassified, events.StageFinished), "How it sounded.", 7 * 24 * HOUR_MS
-)
-SYNTHESIS_REQUESTED = Topic(
-    "synthesis", "requested", "json", (events.SynthesisRequested,), "Text to be spoken.", lanes=("live",)
-)
-SYNTHESIS_PRODUCED = Topic(
-    "synthesis", "produced", "protobuf", (events.SynthesisProduced,), "The text, spoken, piece by piece.", lanes=("live",)
-)
+SEGMENT_DIARIZED = Topic("segment", "diarized", "json", (events.SegmentDiarized, events.StageFinished), "Who spoke when.", 7 * 24 * HOUR_MS)
+SEGMENT_TRANSCRIBED = Topic("segment", "transcribed", "json", (events.SegmentTranscribed, events.StageFinished), "What was said.", 7 * 24 * HOUR_MS)
+SEGMENT_CLASSIFIED = Topic("segment", "classified", "json", (events.SegmentClassified, events.StageFinished), "How it sounded.", 7 * 24 * HOUR_MS)
+SYNTHESIS_REQUESTED = Topic("synthesis", "requested", "json", (events.SynthesisRequested,), "Text to be spoken.", lanes=("live",))
+SYNTHESIS_PRODUCED = Topic("synthesis", "produced", "protobuf", (events.SynthesisProduced,), "The text, spoken, piece by piece.", lanes=("live",))
 
 TOPICS: tuple[Topic, ...] = (
     AUDIO_RECEIVED,

@@ -1,0 +1,298 @@
+"""The bus over Apache Kafka, by confluent-kafka (docs/adr/0001). The only file that imports it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
+
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer as Client
+from confluent_kafka import Producer as ProducerClient
+from confluent_kafka import TopicPartition as Position
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType
+
+from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
+from voxrelay.errors import Unavailable
+from voxrelay.telemetry import fields
+from voxrelay.topology import TopicSpec
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 10.0
+QUEUE_MESSAGES = 200_000
+QUEUE_KILOBYTES = 256 * 1024
+ANY_PARTITION = -1
+FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
+
+
+def _on_client_error(error: KafkaError) -> None:
+    log.warning("The Kafka client reports a problem.", extra=fields(code=error.name(), detail=error.str()))
+
+
+class KafkaBus:
+    """``instance`` names this process for good (a pod's name): a restart under the same name takes up its partitions at once."""
+
+    def __init__(self, bootstrap: str, instance: str = "", extra: Mapping[str, Any] | None = None) -> None:
+        """``extra`` are further librdkafka settings for every client (TLS, SASL)."""
+        self._common: dict[str, Any] = {"bootstrap.servers": bootstrap, "error_cb": _on_client_error, **(extra or {})}
+        self._instance = instance
+        self._admin = AdminClient(self._common)
+
+    def producer(self, *, linger_ms: float = 0.0) -> Producer:
+        return _KafkaProducer(self._common, linger_ms)
+
+    def subscribe(self, group: str, topics: Sequence[str], rebalance: Rebalance) -> Consumer:
+        for topic in topics:
+            self.partitions(topic)
+        instance = {"group.instance.id": f"{self._instance}.{group}"} if self._instance else {}
+        return _GroupConsumer(self._consumer_settings(group) | instance, topics, rebalance)
+
+    def read(self, starts: Mapping[TopicPartition, Start]) -> Consumer:
+        reader = _KafkaConsumer(self._consumer_settings(f"reader-{uuid.uuid4().hex}"))
+        bounds = self.offsets([source for source, start in starts.items() if not isinstance(start, int)])
+        positions = []
+        for source, start in starts.items():
+            offset = start if isinstance(start, int) else bounds[source][0 if start == "earliest" else 1]
+            positions.append(Position(source.topic, source.partition, offset))
+        reader.client.assign(positions)
+        return reader
+
+    def partitions(self, topic: str) -> int:
+        found = self._metadata(topic).topics.get(topic)
+        if found is None or found.error is not None or not found.partitions:
+            raise Unavailable(f"There is no topic {topic}: run 'voxrelay topics create'.")
+        return len(found.partitions)
+
+    def offsets(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        if not sources:
+            return {}
+        client = Client(self._consumer_settings(f"offsets-{uuid.uuid4().hex}"))
+        try:
+            return {s: client.get_watermark_offsets(Position(s.topic, s.partition), timeout=ANSWER_TIMEOUT_S) for s in sources}
+        except KafkaException as error:
+            raise Unavailable("The Kafka broker did not tell the topics' offsets.") from error
+        finally:
+            client.close()
+
+    def lag(self, group: str, topics: Collection[str]) -> int:
+        sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
+        bounds = self.offsets(sources)
+        client = _KafkaConsumer(self._consumer_settings(group))
+        try:
+            committed = client.committed(sources)
+        finally:
+            client.close()
+        return sum(end - committed.get(source, start) for source, (start, end) in bounds.items())
+
+    def create_topics(self, specs: Sequence[TopicSpec], replication: int = 1) -> list[str]:
+        existing = self.topics()
+        missing = [spec for spec in specs if spec.name not in existing]
+        grown = [spec for spec in specs if existing.get(spec.name, spec.partitions) < spec.partitions]
+        durable = {"min.insync.replicas": "2"} if replication >= 3 else {}
+        try:
+            if missing:
+                topics = [NewTopic(s.name, s.partitions, replication, config=s.config | durable) for s in missing]
+                for name, answer in self._admin.create_topics(topics, operation_timeout=ANSWER_TIMEOUT_S).items():
+                    _settle(answer, name, KafkaError.TOPIC_ALREADY_EXISTS)
+            if grown:
+                partitions = [NewPartitions(s.name, s.partitions) for s in grown]
+                for name, answer in self._admin.create_partitions(partitions).items():
+                    _settle(answer, name)
+            kept = [spec for spec in specs if spec.name in existing]
+            if kept:
+                for resource, answer in self._admin.incremental_alter_configs([_settings_of(spec) for spec in kept]).items():
+                    _settle(answer, str(resource))
+        except KafkaException as error:
+            raise Unavailable(f"The Kafka broker did not create the topics: {error.args[0].str()}.") from error
+        return [spec.name for spec in (*missing, *grown)]
+
+    def topics(self) -> dict[str, int]:
+        return {name: len(topic.partitions) for name, topic in self._metadata().topics.items() if not name.startswith("__")}
+
+    def close(self) -> None:
+        """Producers and consumers are closed by who made them."""
+
+    def _metadata(self, topic: str | None = None) -> Any:
+        try:
+            return self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S) if topic else self._admin.list_topics(timeout=ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            raise Unavailable(f"No Kafka broker answers at {self._common['bootstrap.servers']}.") from error
+
+    def _consumer_settings(self, group: str) -> dict[str, Any]:
+        return self._common | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 1500,
+            "max.poll.interval.ms": 600_000,
+            "queued.max.messages.kbytes": FETCH_KILOBYTES,
+            "fetch.wait.max.ms": 100,
+        }
+
+
+def _settings_of(spec: TopicSpec) -> ConfigResource:
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in spec.config.items()]
+    return ConfigResource(ResourceType.TOPIC, spec.name, incremental_configs=entries)
+
+
+def _settle(answer: Any, name: str, tolerated: int | None = None) -> None:
+    try:
+        answer.result(ANSWER_TIMEOUT_S)
+    except KafkaException as error:
+        if tolerated is None or error.args[0].code() != tolerated:
+            log.error("The broker refused a change of a topic.", extra=fields(topic=name))
+            raise
+
+
+class _KafkaProducer:
+    def __init__(self, common: Mapping[str, Any], linger_ms: float) -> None:
+        self._client = ProducerClient(
+            {
+                **common,
+                "acks": "all",
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": linger_ms,
+                "queue.buffering.max.messages": QUEUE_MESSAGES,
+                "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
+                "delivery.timeout.ms": 60_000,
+                "message.max.bytes": 8_000_000,
+            }
+        )
+        self._failure: KafkaError | None = None
+        self._poller: threading.Thread | None = None
+        self._is_closed = threading.Event()
+
+    def send(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: Headers = (),
+        *,
+        partition: int | None = None,
+        on_delivered: Callable[[Exception | None], None] | None = None,
+    ) -> None:
+        if on_delivered is None:
+            report = self._note
+        else:
+            callback = on_delivered
+            self._start_polling()
+
+            def report(error: KafkaError | None, message: Message) -> None:
+                self._note(error, message)
+                callback(KafkaException(error) if error is not None else None)
+
+        number = ANY_PARTITION if partition is None else partition
+        try:
+            self._client.produce(topic, value, key, number, on_delivery=report, headers=list(headers))
+        except BufferError as error:
+            raise Unavailable("The producer's queue is full: the Kafka broker does not keep up.") from error
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        left = self._client.flush(timeout_s)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise Unavailable(f"The Kafka broker did not take a record: {failure.str()}.")
+        if left:
+            raise Unavailable("The Kafka broker did not acknowledge in time.")
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self._client.flush(5.0)
+        if self._poller is not None:
+            self._poller.join()
+
+    def _note(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  # the client's signature
+        if error is not None:
+            self._failure = error
+
+    def _start_polling(self) -> None:
+        """Only who wants delivery reports needs the thread; who flushes after each batch is faster without."""
+        if self._poller is None:
+            self._poller = threading.Thread(target=self._poll, name="kafka-delivery-reports", daemon=True)
+            self._poller.start()
+
+    def _poll(self) -> None:
+        while not self._is_closed.is_set():
+            self._client.poll(0.1)
+
+
+class _KafkaConsumer:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.client = Client(dict(settings))
+
+    def poll(self, max_records: int = 500, timeout_s: float = 0.1) -> list[Record]:
+        first = self.client.poll(timeout_s)
+        if first is None:
+            return []
+        more = self.client.consume(max_records - 1, 0) if max_records > 1 else []
+        return [_record(message) for message in (first, *more)]
+
+    def seek(self, source: TopicPartition, offset: int) -> None:
+        try:
+            self.client.seek(Position(source.topic, source.partition, offset))
+        except KafkaException as error:
+            raise Unavailable("The partition could not be positioned.") from error
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if offsets:
+            positions = [Position(source.topic, source.partition, offset) for source, offset in offsets.items()]
+            self.client.commit(offsets=positions, asynchronous=True)
+
+    def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        try:
+            positions = self.client.committed([Position(s.topic, s.partition) for s in sources], timeout=ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            raise Unavailable("The Kafka broker did not tell the committed offsets.") from error
+        return {TopicPartition(p.topic, p.partition): p.offset for p in positions if p.offset >= 0}
+
+    def pause(self, sources: Collection[TopicPartition]) -> None:
+        self.client.pause([Position(s.topic, s.partition) for s in sources])
+
+    def resume(self, sources: Collection[TopicPartition]) -> None:
+        self.client.resume([Position(s.topic, s.partition) for s in sources])
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class _GroupConsumer(_KafkaConsumer):
+    def __init__(self, settings: Mapping[str, Any], topics: Sequence[str], rebalance: Rebalance) -> None:
+        super().__init__(settings)
+        self._rebalance = rebalance
+        self.client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+
+    def _on_assign(self, client: Client, positions: list[Position]) -> None:
+        starts = self._rebalance.assigned(_sources(positions))
+        for position in positions:
+            position.offset = starts.get(TopicPartition(position.topic, position.partition), OFFSET_INVALID)
+        client.incremental_assign(positions)
+
+    def _on_revoke(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
+        if positions:
+            self._rebalance.revoked(_sources(positions))
+
+    def _on_lost(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
+        if positions:
+            self._rebalance.lost(_sources(positions))
+
+
+def _sources(positions: list[Position]) -> list[TopicPartition]:
+    return [TopicPartition(position.topic, position.partition) for position in positions]
+
+
+def _record(message: Message) -> Record:
+    error = message.error()
+    if error is not None:
+        raise Unavailable(f"The Kafka broker reports: {error.str()}.")
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise AssertionError("a message without an error has a place")
+    headers = cast(Headers, message.headers() or ())
+    return Record(topic, partition, offset, message.key() or b"", message.value(), headers, message.timestamp()[1])
