@@ -297,7 +297,7 @@ class _MemoryConsumer:
         with self.bus.lock():
             self.positions[source] = offset
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:  # noqa: ARG002  # the interface's
         raise TypeError("a reader without a group has nothing to commit")
 
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:  # noqa: ARG002  # the interface's

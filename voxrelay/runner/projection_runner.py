@@ -1,0 +1,103 @@
+"""Runs one projection over all its topics on one lane: at least once, and the projection makes it exactly once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from voxrelay.bus.api import Bus, Record, TopicPartition
+from voxrelay.errors import Poison, Unavailable
+from voxrelay.events import Event, Lane
+from voxrelay.runner.inlet import BackOff, Inlet
+from voxrelay.stage import Projection
+from voxrelay.telemetry import BATCH_EVENTS, EVENTS, QUEUE_SECONDS, fields
+from voxrelay.topology import ProjectionNode, consumer_group
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 1000
+POLL_S = 0.1
+
+
+class ProjectionRunner:
+    """Owns its projection: both are used by the one thread that calls ``run``."""
+
+    def __init__(self, bus: Bus, node: ProjectionNode, lane: Lane, projection: Projection, *, clock: Callable[[], float] = time.time) -> None:
+        self._bus, self._node, self._lane, self._projection, self._clock = bus, node, lane, projection, clock
+        self._producer = bus.producer()
+        self._inlet = Inlet(node.name, lane, self._producer)
+        self._handled: dict[TopicPartition, int] = {}  # offset after the last record stored, of partitions that had one
+        self.is_running = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop``: then finish the batch in hand, commit, and leave the group. Any other exception ends the process."""
+        topics = [topic.name(self._lane) for topic in self._node.reads if self._lane in topic.lanes]
+        consumer = self._consumer = self._bus.subscribe(consumer_group(self._node.name, self._lane), topics, self)
+        back_off = BackOff(stop.wait)
+        self.is_running.set()
+        try:
+            while not stop.is_set():
+                records: list[Record] = []
+                try:
+                    records = consumer.poll(MAX_BATCH, POLL_S)
+                    self._turn(records)
+                    back_off.succeeded()
+                except Unavailable as error:
+                    log.warning("The store does not answer; the batch is tried again.", extra=fields(projection=self._node.name, reason=str(error)))
+                    self._go_back(records)
+                    back_off.failed()
+        finally:
+            self.is_running.clear()
+            consumer.close()
+            self._producer.close()
+
+    def _turn(self, records: Sequence[Record]) -> None:
+        opened = list(self._inlet.open(records))
+        if opened:
+            now = self._clock()
+            EVENTS.labels(self._node.name, self._lane).inc(len(opened))
+            BATCH_EVENTS.labels(self._node.name, self._lane).observe(len(opened))
+            QUEUE_SECONDS.labels(self._node.name, self._lane).observe(max(0.0, now - opened[0][1].time))
+            self._project(opened)
+        if records:
+            self._producer.flush()  # dead letters, before the offsets that pass them
+            self._commit(records)
+
+    def _project(self, opened: Sequence[tuple[Record, Event]]) -> None:
+        """Store all at once; if something in it is poison, one by one, so that only the culprit is left out."""
+        try:
+            self._projection.project([event for _, event in opened])
+        except Poison as poison:
+            if len(opened) == 1:
+                self._inlet.bury(opened[0][0], poison.reason)
+                return
+            for item in opened:
+                self._project([item])
+
+    def _commit(self, records: Sequence[Record]) -> None:
+        offsets = {record.source: record.offset + 1 for record in records}
+        self._handled.update(offsets)
+        for source, offset in offsets.items():
+            self._inlet.forget_before(source, offset)
+        self._consumer.commit(offsets)
+
+    def _go_back(self, records: Sequence[Record]) -> None:
+        first: dict[TopicPartition, int] = {}
+        for record in records:
+            first.setdefault(record.source, record.offset)
+        for source, offset in (first | {s: self._handled[s] for s in self._handled if s not in first}).items():
+            self._consumer.seek(source, offset)
+
+    def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        log.info("The projection took partitions over.", extra=fields(projection=self._node.name, lane=self._lane, partitions=len(sources)))
+        return {}
+
+    def revoked(self, sources: Sequence[TopicPartition]) -> None:
+        self.lost(sources)
+
+    def lost(self, sources: Sequence[TopicPartition]) -> None:
+        for source in sources:
+            self._handled.pop(source, None)
+            self._inlet.forget(source)

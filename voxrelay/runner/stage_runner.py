@@ -1,0 +1,323 @@
+"""Runs one stage on one lane: nothing lost, nothing twice, whatever dies when (docs/architecture.md, docs/adr/0002).
+
+Outputs are acknowledged by the log before a checkpoint that covers them is written, and a checkpoint is acknowledged before an
+offset that relies on it is committed. So whoever takes over restores the snapshots, reads again from the committed offset, and
+publishes again what had been published since: with the same ids and sequences, which every reader drops.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from voxrelay import codec
+from voxrelay.bus.api import Bus, Record, TopicPartition
+from voxrelay.errors import Poison, Unavailable
+from voxrelay.events import Event, Lane, SessionEnded
+from voxrelay.runner.checkpoints import CheckpointLog
+from voxrelay.runner.inlet import BackOff, Inlet
+from voxrelay.runner.sessions import Checkpoint, TrackedPartition, TrackedSession
+from voxrelay.stage import Stage
+from voxrelay.telemetry import BATCH_EVENTS, CHECKPOINT_AGE_RECORDS, CHECKPOINT_BYTES, EVENTS, QUEUE_SECONDS, REPEATS, REWINDS, STAGE_SESSIONS, fields
+from voxrelay.topology import AUDIO_RECEIVED, StageNode, checkpoint_topic, consumer_group
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 500
+POLL_S = 0.1
+COMMIT_EVERY_S = 1.0
+LOOK_FOR_IDLE_EVERY_S = 5.0
+
+Taken = tuple[Record, Event, TrackedSession]
+
+
+class StageRunner:
+    """Owns its stage: both are used by the one thread that calls ``run``."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        node: StageNode,
+        lane: Lane,
+        stage: Stage,
+        *,
+        checkpoint_every: int = 32,
+        session_idle_s: float = 2100.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._bus, self._node, self._lane, self._stage = bus, node, lane, stage
+        self._checkpoint_every, self._session_idle_s, self._clock = checkpoint_every, session_idle_s, clock
+        self._producer = bus.producer()
+        self._inlet = Inlet(node.name, lane, self._producer)
+        self._checkpoints = CheckpointLog(bus, self._producer, checkpoint_topic(node, lane))
+        self._partitions: dict[TopicPartition, TrackedPartition] = {}
+        self._unacknowledged: list[tuple[TopicPartition, TrackedSession, Checkpoint]] = []
+        self._single_until: dict[TopicPartition, int] = {}  # records to try one by one, to find a poison that gave no name
+        self._routes = {
+            payload: [(topic.name(lane), topic.encoding) for topic in node.writes if payload in topic.payloads]
+            for payload in {payload for topic in node.writes for payload in topic.payloads}
+        }
+        self._next_commit = self._next_look = 0.0
+        self._events, self._batches, self._queued, self._repeats = (m.labels(node.name, lane) for m in (EVENTS, BATCH_EVENTS, QUEUE_SECONDS, REPEATS))
+        self.is_running = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop``: then finish the batch in hand, save and commit, and leave the group. Any other exception ends the process."""
+        topic = self._node.reads.name(self._lane)
+        consumer = self._consumer = self._bus.subscribe(consumer_group(self._node.name, self._lane), [topic], self)
+        back_off = BackOff(stop.wait)
+        self.is_running.set()
+        try:
+            while not stop.is_set():
+                try:
+                    records = consumer.poll(1 if self._single_until else MAX_BATCH, POLL_S)
+                    self._turn(records)
+                    back_off.succeeded()
+                except Unavailable as error:
+                    log.warning(
+                        "Something the stage needs does not answer; it goes back and tries again.",
+                        extra=fields(stage=self._node.name, reason=str(error)),
+                    )
+                    self._rewind()
+                    back_off.failed()
+        finally:
+            self.is_running.clear()
+            consumer.close()
+            self._producer.close()
+
+    # --- one turn ------------------------------------------------------------------------------------------------------
+
+    def _turn(self, records: Sequence[Record]) -> None:
+        now = self._clock()
+        records = [record for record in records if record.source in self._partitions]  # a rebalance may have come between
+        taken = [item for record, event in self._inlet.open(records) if (item := self._take(record, event, now)) is not None]
+        for record in records:
+            self._partitions[record.source].position = record.offset + 1
+        if taken:
+            self._measure(taken, now)
+            try:
+                self._publish(self._stage.process([event for _, event, _ in taken]), {event.session_id: session for _, event, session in taken})
+            except Poison as poison:
+                self._isolate(taken, poison)
+                return
+        if records or self._unacknowledged:
+            self._producer.flush()
+            self._acknowledge()
+        if taken:
+            self._save(taken)
+        self._narrow(records)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_FOR_IDLE_EVERY_S
+            self._expire(now)
+        if now >= self._next_commit:
+            self._next_commit = now + COMMIT_EVERY_S
+            self._commit()
+
+    def _take(self, record: Record, event: Event, now: float) -> Taken | None:
+        partition = self._partitions[record.source]
+        session = partition.sessions.get(event.session_id)
+        if session is None:
+            if event.session_id in partition.ended:
+                self._repeats.inc()
+                return None
+            session = partition.sessions[event.session_id] = TrackedSession(event.session_id, record.offset, now)
+        if not session.accepts(event, record.offset):
+            self._repeats.inc()
+            return None
+        session.take(event, record.offset, now)
+        return record, event, session
+
+    def _publish(self, outputs: Iterable[Event], sessions: Mapping[str, TrackedSession]) -> None:
+        for output in outputs:
+            session = sessions[output.session_id]
+            if output.payload.is_durable:
+                session.published += 1
+                sequence, event_id = session.published, f"{output.session_id}/{self._node.name}/{session.published}"
+            else:
+                payload = output.payload
+                sequence, event_id = (
+                    0,
+                    f"{output.session_id}/{self._node.name}/{getattr(payload, 'utterance_id', '')}.{getattr(payload, 'revision', 0)}",
+                )
+            stamped = Event(
+                output.session_id,
+                output.payload,
+                self._node.name,
+                sequence,
+                event_id,
+                self._clock(),
+                session.received_at,
+                session.traceparent,
+            )
+            for topic, encoding in self._routes[type(output.payload)]:
+                key, value, headers = codec.encode(stamped, encoding)
+                self._producer.send(topic, key, value, headers)
+
+    def _acknowledge(self) -> None:
+        """The log holds everything sent so far: the checkpoints sent earlier may be relied on."""
+        for source, session, checkpoint in self._unacknowledged:
+            session.saved = checkpoint
+            partition = self._partitions.get(source)
+            if checkpoint.is_closed and partition is not None:
+                partition.sessions.pop(session.session_id, None)
+                partition.remember_end(session.session_id)
+        self._unacknowledged.clear()
+
+    def _save(self, taken: Sequence[Taken]) -> None:
+        """Checkpoint the sessions that ended and those that have gone far enough. All their outputs are acknowledged."""
+        ended = {event.session_id for _, event, _ in taken if event.payload.ends_session}
+        for record, session in {session.session_id: (record, session) for record, _, session in taken}.values():
+            if session.session_id in ended:
+                session.is_ended = True
+                self._stage.forget(session.session_id)
+                self._write(record.source, session, b"")
+            elif session.unsaved >= self._checkpoint_every:
+                state = self._stage.snapshot(session.session_id)
+                if state is not None:
+                    self._write(record.source, session, state)
+
+    def _write(self, source: TopicPartition, session: TrackedSession, state: bytes) -> None:
+        checkpoint = session.checkpoint(state)
+        CHECKPOINT_BYTES.labels(self._node.name).observe(self._checkpoints.write(source.partition, checkpoint))
+        self._unacknowledged.append((source, session, checkpoint))
+
+    def _commit(self) -> None:
+        offsets = {}
+        behind = 0
+        for source, partition in self._partitions.items():
+            mark = partition.low_watermark()
+            if mark is None or partition.position is None:
+                continue
+            behind += partition.position - mark
+            if mark > partition.committed:
+                partition.committed = offsets[source] = mark
+                self._inlet.forget_before(source, mark)
+        self._consumer.commit(offsets)
+        STAGE_SESSIONS.labels(self._node.name, self._lane).set(sum(len(p.sessions) for p in self._partitions.values()))
+        CHECKPOINT_AGE_RECORDS.labels(self._node.name, self._lane).set(behind)
+
+    def _measure(self, taken: Sequence[Taken], now: float) -> None:
+        self._events.inc(len(taken))
+        self._batches.observe(len(taken))
+        self._queued.observe(max(0.0, now - taken[0][1].time))
+
+    # --- going back --------------------------------------------------------------------------------------------------------
+
+    def _rewind(self) -> None:
+        """Restore every session from its newest checkpoint and read again from there; what it publishes again is known by its ids."""
+        REWINDS.labels(self._node.name, self._lane).inc()
+        for source, partition in self._partitions.items():
+            mark = partition.rewind_mark()
+            for session in list(partition.sessions.values()):
+                self._stage.forget(session.session_id)
+                if session.newest is None:
+                    del partition.sessions[session.session_id]
+                else:
+                    session.go_back(session.newest)
+                    if not session.is_ended:
+                        self._stage.restore(session.session_id, session.newest.state)
+            if mark is not None:
+                partition.position = mark
+                self._consumer.seek(source, mark)
+        for source, _, checkpoint in self._unacknowledged:  # whether they arrived is not known
+            self._checkpoints.write(source.partition, checkpoint)
+
+    def _isolate(self, taken: Sequence[Taken], poison: Poison) -> None:
+        """Bury the culprit and go back; where it has no name, take what was in hand again one by one until it shows."""
+        culprit = next((record for record, event, _ in taken if event.id == poison.event_id), None)
+        if culprit is None and len(taken) == 1:
+            culprit = taken[0][0]
+        if culprit is not None:
+            self._inlet.bury(culprit, poison.reason)
+        else:
+            for record, _, _ in taken:
+                self._single_until[record.source] = max(self._single_until.get(record.source, 0), record.offset + 1)
+        self._rewind()
+
+    def _narrow(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.offset + 1 >= self._single_until.get(record.source, 0):
+                self._single_until.pop(record.source, None)
+
+    def _expire(self, now: float) -> None:
+        """End sessions nobody feeds any more. At the head of the path the end is published in band, so that a replay sees it too."""
+        for partition in self._partitions.values():
+            for session in list(partition.sessions.values()):
+                if session.is_ended or now - session.seen_at < self._session_idle_s:
+                    continue
+                log.info("A session was idle for too long.", extra=fields(stage=self._node.name, session=session.session_id))
+                session.seen_at = now
+                if self._node.reads is AUDIO_RECEIVED:
+                    self._publish_end(session, now)
+                else:
+                    self._stage.forget(session.session_id)
+                    del partition.sessions[session.session_id]
+
+    def _publish_end(self, session: TrackedSession, now: float) -> None:
+        sequence = session.last_sequences.get("gateway", 0) + 1
+        event_id = f"{session.session_id}/gateway/{sequence}"
+        end = Event(session.session_id, SessionEnded("vanished"), "gateway", sequence, event_id, now, now, session.traceparent)
+        key, value, headers = codec.encode(end, AUDIO_RECEIVED.encoding)
+        self._producer.send(AUDIO_RECEIVED.name(self._lane), key, value, headers)
+
+    # --- Rebalance ---------------------------------------------------------------------------------------------------------
+
+    def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        starts = {}
+        committed = self._consumer.committed(sources)
+        for source in sources:
+            open_offsets = self._restore(source)
+            # The committed offset relies on the newest checkpoints; a predecessor that was only paused may have overwritten one.
+            if open_offsets and min(open_offsets) < committed.get(source, 0):
+                starts[source] = min(open_offsets)
+        log.info("The stage took partitions over.", extra=fields(stage=self._node.name, lane=self._lane, partitions=[s.partition for s in sources]))
+        return starts
+
+    def _restore(self, source: TopicPartition) -> list[int]:
+        """Sessions of the partition as last saved; the offsets after which the open ones continue."""
+        partition = TrackedPartition()
+        offsets = []
+        for checkpoint in self._checkpoints.read(source.partition):
+            if checkpoint.is_closed:
+                partition.remember_end(checkpoint.session_id)
+            else:
+                partition.sessions[checkpoint.session_id] = TrackedSession.from_checkpoint(checkpoint, self._clock())
+                self._stage.restore(checkpoint.session_id, checkpoint.state)
+                offsets.append(checkpoint.next_offset)
+        self._partitions[source] = partition
+        return offsets
+
+    def revoked(self, sources: Sequence[TopicPartition]) -> None:
+        try:
+            self._hand_over(sources)
+        except Unavailable as error:
+            log.warning(
+                "The last checkpoints could not be saved; the next owner replays more.", extra=fields(stage=self._node.name, reason=str(error))
+            )
+        self.lost(sources)
+
+    def lost(self, sources: Sequence[TopicPartition]) -> None:
+        for source in sources:
+            partition = self._partitions.pop(source, None)
+            for session_id in partition.sessions if partition is not None else ():
+                self._stage.forget(session_id)
+            self._inlet.forget(source)
+            self._single_until.pop(source, None)
+        gone = set(sources)
+        self._unacknowledged = [item for item in self._unacknowledged if item[0] not in gone]
+
+    def _hand_over(self, sources: Sequence[TopicPartition]) -> None:
+        self._producer.flush()
+        self._acknowledge()
+        for source in sources:
+            partition = self._partitions.get(source, TrackedPartition())
+            for session in partition.sessions.values():
+                if session.unsaved and not session.is_ended:
+                    state = self._stage.snapshot(session.session_id)
+                    if state is not None:
+                        self._write(source, session, state)
+        self._producer.flush()
+        self._acknowledge()
+        self._commit()
