@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,19 @@ def eval_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real speech (../shared/eval) is not beside this checkout")
     return folder
+
+
+def _real_service(variable: str, what: str) -> str:
+    """The address of a real service: missing it is a failure where real services are required, else a skip."""
+    address = os.environ.get(variable, "")
+    if not address:
+        reason = f"no real {what}: 'scripts/services start' and 'eval \"$(scripts/services env)\"' bring one ({variable})"
+        if os.environ.get("VOXRELAY_REQUIRE_SERVICES") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return address
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> str:
+    return _real_service("VOXRELAY_KAFKA_BOOTSTRAP", "Kafka broker")

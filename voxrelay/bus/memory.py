@@ -228,7 +228,12 @@ class MemoryBus:
     def _compact(self, partition: _Partition) -> list[Record]:
         oldest_ms = int(self._clock() * 1000) - partition.retention_ms
         newest = {record.key: record.offset for record in partition.records}
-        return [r for r in partition.records if newest[r.key] == r.offset and r.value is not None and r.timestamp_ms >= oldest_ms]
+        last = partition.end - 1  # always kept, so that a reader of the whole partition can tell when it is through
+        return [
+            record
+            for record in partition.records
+            if record.offset == last or (newest[record.key] == record.offset and record.value is not None and record.timestamp_ms >= oldest_ms)
+        ]
 
     def _passed(self, source: TopicPartition, partition: _Partition) -> int:
         """Index of the first record somebody may still want."""

@@ -11,6 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from voxrelay import codec
 from voxrelay.bus.api import Bus, Record, TopicPartition
@@ -31,6 +33,7 @@ COMMIT_EVERY_S = 1.0
 LOOK_FOR_IDLE_EVERY_S = 5.0
 
 Taken = tuple[Record, Event, TrackedSession]
+Result = TypeVar("Result")
 
 
 class StageRunner:
@@ -60,11 +63,15 @@ class StageRunner:
             for payload in {payload for topic in node.writes for payload in topic.payloads}
         }
         self._next_commit = self._next_look = 0.0
-        self._events, self._batches, self._queued, self._repeats = (m.labels(node.name, lane) for m in (EVENTS, BATCH_EVENTS, QUEUE_SECONDS, REPEATS))
+        self._is_sound = True
+        self._is_resend_due = False
+        self._events, self._repeats = EVENTS.labels(node.name, lane), REPEATS.labels(node.name, lane)
+        self._batches, self._queued = BATCH_EVENTS.labels(node.name, lane), QUEUE_SECONDS.labels(node.name, lane)
         self.is_running = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``: then finish the batch in hand, save and commit, and leave the group. Any other exception ends the process."""
+        self._stop = stop
         topic = self._node.reads.name(self._lane)
         consumer = self._consumer = self._bus.subscribe(consumer_group(self._node.name, self._lane), [topic], self)
         back_off = BackOff(stop.wait)
@@ -82,6 +89,9 @@ class StageRunner:
                     )
                     self._rewind()
                     back_off.failed()
+        except BaseException:
+            self._is_sound = False  # the state may be half-changed: nothing of it is to be saved
+            raise
         finally:
             self.is_running.clear()
             consumer.close()
@@ -91,6 +101,7 @@ class StageRunner:
 
     def _turn(self, records: Sequence[Record]) -> None:
         now = self._clock()
+        self._resend()
         records = [record for record in records if record.source in self._partitions]  # a rebalance may have come between
         taken = [item for record, event in self._inlet.open(records) if (item := self._take(record, event, now)) is not None]
         for record in records:
@@ -192,9 +203,11 @@ class StageRunner:
                 continue
             behind += partition.position - mark
             if mark > partition.committed:
-                partition.committed = offsets[source] = mark
-                self._inlet.forget_before(source, mark)
+                offsets[source] = mark
         self._consumer.commit(offsets)
+        for source, mark in offsets.items():
+            self._partitions[source].committed = mark
+            self._inlet.forget_before(source, mark)
         STAGE_SESSIONS.labels(self._node.name, self._lane).set(sum(len(p.sessions) for p in self._partitions.values()))
         CHECKPOINT_AGE_RECORDS.labels(self._node.name, self._lane).set(behind)
 
@@ -221,8 +234,14 @@ class StageRunner:
             if mark is not None:
                 partition.position = mark
                 self._consumer.seek(source, mark)
-        for source, _, checkpoint in self._unacknowledged:  # whether they arrived is not known
-            self._checkpoints.write(source.partition, checkpoint)
+        self._is_resend_due = bool(self._unacknowledged)
+
+    def _resend(self) -> None:
+        """Checkpoints that were on their way when the log failed: whether they arrived is not known."""
+        if self._is_resend_due:
+            for source, _, checkpoint in self._unacknowledged:
+                self._checkpoints.write(source.partition, checkpoint)
+            self._is_resend_due = False
 
     def _isolate(self, taken: Sequence[Taken], poison: Poison) -> None:
         """Bury the culprit and go back; where it has no name, take what was in hand again one by one until it shows."""
@@ -266,14 +285,26 @@ class StageRunner:
 
     def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         starts = {}
-        committed = self._consumer.committed(sources)
+        committed = self._patiently(lambda: self._consumer.committed(sources))
         for source in sources:
-            open_offsets = self._restore(source)
+            open_offsets = self._patiently(partial(self._restore, source))
             # The committed offset relies on the newest checkpoints; a predecessor that was only paused may have overwritten one.
             if open_offsets and min(open_offsets) < committed.get(source, 0):
                 starts[source] = min(open_offsets)
         log.info("The stage took partitions over.", extra=fields(stage=self._node.name, lane=self._lane, partitions=[s.partition for s in sources]))
         return starts
+
+    def _patiently(self, attempt: Callable[[], Result]) -> Result:
+        """A partition must not be taken over half-way: try until it works or the stage stops."""
+        back_off = BackOff(self._stop.wait)
+        while True:
+            try:
+                return attempt()
+            except Unavailable as error:
+                if self._stop.is_set():
+                    raise
+                log.warning("The partitions cannot be taken over yet.", extra=fields(stage=self._node.name, reason=str(error)))
+                back_off.failed()
 
     def _restore(self, source: TopicPartition) -> list[int]:
         """Sessions of the partition as last saved; the offsets after which the open ones continue."""
@@ -291,7 +322,8 @@ class StageRunner:
 
     def revoked(self, sources: Sequence[TopicPartition]) -> None:
         try:
-            self._hand_over(sources)
+            if self._is_sound:
+                self._hand_over(sources)
         except Unavailable as error:
             log.warning(
                 "The last checkpoints could not be saved; the next owner replays more.", extra=fields(stage=self._node.name, reason=str(error))

@@ -1,0 +1,261 @@
+"""Nothing lost and nothing twice: the runner under deaths, outages, poison, repeats and rebalances."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.unit.runner.counting import CountingStage, Died, FaultyBus
+from voxrelay import codec
+from voxrelay.bus.api import Record, TopicPartition
+from voxrelay.bus.memory import MemoryBus
+from voxrelay.errors import Poison, Unavailable
+from voxrelay.events import AudioReceived, Event, Payload, SessionConfig, SessionEnded, SessionOpened
+from voxrelay.runner import StageRunner
+from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, DENOISE, UTTERANCE_DETECTED, dead_letter_topic, topic_specs
+
+PARTITIONS = 2
+IN = AUDIO_RECEIVED.name("live")
+
+
+def make_bus() -> MemoryBus:
+    bus = MemoryBus()
+    bus.create_topics(topic_specs(PARTITIONS))
+    return bus
+
+
+def feed(bus: MemoryBus, session_id: str, payloads: Sequence[Payload], first: int = 1) -> None:
+    producer = bus.producer()
+    for sequence, payload in enumerate(payloads, first):
+        event = Event(session_id, payload, "gateway", sequence, f"{session_id}/gateway/{sequence}", 1.0, 1.0, "00-trace")
+        key, value, headers = codec.encode(event, AUDIO_RECEIVED.encoding)
+        producer.send(IN, key, value, headers)
+
+
+def session_of(chunks: int) -> list[Payload]:
+    return [SessionOpened(SessionConfig()), *(AudioReceived(n, b"%d" % n) for n in range(chunks)), SessionEnded()]
+
+
+def feed_many(bus: MemoryBus, sessions: int = 6, chunks: int = 60) -> None:
+    """Sessions side by side, their records interleaved."""
+    for step in range(chunks + 2):
+        for number in range(sessions):
+            feed(bus, f"s{number}", [session_of(chunks)[step]], first=step + 1)
+
+
+def read_all(bus: MemoryBus, topic: str) -> list[Record]:
+    reader = bus.read({TopicPartition(topic, number): "earliest" for number in range(PARTITIONS)})
+    records = []
+    while taken := reader.poll(10_000, 0):
+        records.extend(taken)
+    reader.close()
+    return records
+
+
+def distinct(bus: MemoryBus, topic: str) -> dict[str, list[tuple[int, str, Payload]]]:
+    """What a reader keeps: by session, in order, each sequence once; repeats must be identical."""
+    seen: dict[str, dict[int, tuple[int, str, Payload]]] = defaultdict(dict)
+    for record in read_all(bus, topic):
+        event = codec.decode(record.key, record.value, record.headers)
+        item = (event.sequence, event.id, event.payload)
+        assert seen[event.session_id].setdefault(event.sequence, item) == item
+    return {session: list(items.values()) for session, items in seen.items()}
+
+
+def run_until_idle(bus: MemoryBus | FaultyBus, stage: CountingStage, **options: int) -> StageRunner:
+    """Runs in this thread until everything has been read; what the runner raises comes through."""
+    runner = StageRunner(bus, DENOISE, "live", stage, checkpoint_every=8, **options)
+    stop = threading.Event()
+    stop.wait = lambda timeout=None: stop.is_set()  # type: ignore[method-assign]  # no real waiting
+    idle = 0
+    turn = runner._turn
+
+    def turn_and_look(records: Sequence[Record]) -> None:
+        nonlocal idle
+        runner._next_commit = 0.0
+        turn(records)
+        idle = 0 if records else idle + 1
+        if idle > 3:
+            stop.set()
+
+    runner._turn = turn_and_look  # type: ignore[method-assign]
+    runner.run(stop)
+    return runner
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, dict[str, list[tuple[int, str, Payload]]]]:
+    bus = make_bus()
+    feed_many(bus)
+    run_until_idle(bus, CountingStage())
+    return {topic.name("live"): distinct(bus, topic.name("live")) for topic in (AUDIO_DENOISED, UTTERANCE_DETECTED)}
+
+
+def assert_same(bus: MemoryBus, expected: dict[str, dict[str, list[tuple[int, str, Payload]]]]) -> None:
+    for topic, sessions in expected.items():
+        assert distinct(bus, topic) == sessions
+
+
+def test_an_undisturbed_run_publishes_each_sequence_once(undisturbed) -> None:  # type: ignore[no-untyped-def]
+    denoised = undisturbed[AUDIO_DENOISED.name("live")]
+    assert len(denoised) == 6
+    for items in denoised.values():
+        assert [sequence for sequence, _, _ in items] == sorted(sequence for sequence, _, _ in items)
+        assert isinstance(items[-1][2], SessionEnded)
+
+
+def abandon(bus: MemoryBus) -> None:
+    """What the broker does with a dead member: its partitions are free, its uncommitted work is nobody's."""
+    for group in bus._groups.values():
+        group.members.clear()
+        group.owners.clear()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_deaths_and_outages_at_any_moment_change_nothing(seed: int, undisturbed) -> None:  # type: ignore[no-untyped-def]
+    source = random.Random(seed)
+    bus = make_bus()
+    faulty = FaultyBus(bus, source, death=0.004, outage=0.004)
+    feed_many(bus)
+    deaths = 0
+    while True:
+        try:
+            run_until_idle(faulty, CountingStage())
+            break
+        except Died:
+            deaths += 1
+            faulty.is_calm = deaths > 60
+            abandon(bus)
+    assert_same(bus, undisturbed)
+    assert bus.lag("denoise", [IN]) == 0
+
+
+def test_a_repeating_producer_is_silent_downstream(undisturbed) -> None:  # type: ignore[no-untyped-def]
+    bus = make_bus()
+    for number in range(6):
+        payloads = session_of(60)
+        feed(bus, f"s{number}", payloads[:30])
+        feed(bus, f"s{number}", payloads[10:40], first=11)  # went back after a crash
+        feed(bus, f"s{number}", payloads[40:], first=41)
+        feed(bus, f"s{number}", payloads)  # and once more from the start, after the end
+    run_until_idle(bus, CountingStage())
+    assert_same(bus, undisturbed)
+
+
+def test_named_poison_goes_to_the_dead_letters_and_the_session_goes_on() -> None:
+    bus = make_bus()
+    feed(bus, "s", session_of(20))
+    stage = CountingStage()
+
+    def fail(event: Event) -> None:
+        if event.id == "s/gateway/7":
+            raise Poison("This chunk is bad.", event.id)
+
+    stage.fail = fail
+    run_until_idle(bus, stage)
+    (dead,) = read_all(bus, dead_letter_topic(IN))
+    headers = dict(dead.headers)
+    assert headers["ce_id"] == b"s/gateway/7"
+    assert headers["voxrelay_reason"] == b"This chunk is bad."
+    denoised = [item[2] for item in distinct(bus, AUDIO_DENOISED.name("live"))["s"]]
+    assert b"5" not in [payload.pcm_s16le for payload in denoised if hasattr(payload, "pcm_s16le")]
+    assert isinstance(denoised[-1], SessionEnded)
+
+
+def test_nameless_poison_is_found_by_trying_one_by_one() -> None:
+    bus = make_bus()
+    feed_many(bus, 3, 10)
+    stage = CountingStage()
+
+    def fail(event: Event) -> None:
+        if event.id in ("s0/gateway/4", "s1/gateway/9"):
+            raise Poison("Something in here is bad.")
+
+    stage.fail = fail
+    run_until_idle(bus, stage)
+    assert sorted(dict(record.headers)["ce_id"] for record in read_all(bus, dead_letter_topic(IN))) == [b"s0/gateway/4", b"s1/gateway/9"]
+    assert all(isinstance(items[-1][2], SessionEnded) for items in distinct(bus, AUDIO_DENOISED.name("live")).values())
+
+
+def test_what_no_codec_reads_goes_to_the_dead_letters_as_it_came() -> None:
+    bus = make_bus()
+    bus.producer().send(IN, b"s", b"\xff\xfenothing of ours", [("ce_type", b"voxrelay.v1.AudioReceived")])
+    bus.producer().send(IN, b"s", b"x", [])
+    feed(bus, "s", session_of(5))
+    run_until_idle(bus, CountingStage())
+    assert [record.value for record in read_all(bus, dead_letter_topic(IN))] == [b"\xff\xfenothing of ours", b"x"]
+    assert isinstance(distinct(bus, AUDIO_DENOISED.name("live"))["s"][-1][2], SessionEnded)
+
+
+def test_an_engine_that_is_away_for_a_while_loses_nothing(undisturbed) -> None:  # type: ignore[no-untyped-def]
+    bus = make_bus()
+    feed_many(bus)
+    stage = CountingStage()
+    failures = iter([*["away"] * 25])
+
+    def fail(event: Event) -> None:
+        if event.sequence % 13 == 0 and next(failures, None):
+            raise Unavailable("The engine is away.")
+
+    stage.fail = fail
+    run_until_idle(bus, stage)
+    assert_same(bus, undisturbed)
+
+
+def test_a_second_member_takes_partitions_over_in_mid_session(undisturbed) -> None:  # type: ignore[no-untyped-def]
+    bus = make_bus()
+    stops = [threading.Event(), threading.Event()]
+    runners = [StageRunner(bus, DENOISE, "live", CountingStage(), checkpoint_every=8) for _ in stops]
+    threads = [threading.Thread(target=runner.run, args=(stop,)) for runner, stop in zip(runners, stops, strict=True)]
+    threads[0].start()
+    for step in range(62):
+        for number in range(6):
+            feed(bus, f"s{number}", [session_of(60)[step]], first=step + 1)
+        if step == 20:
+            threads[1].start()
+        if step == 40:
+            stops[0].set()
+            threads[0].join()
+    wait_for(lambda: bus.lag("denoise", [IN]) == 0)
+    stops[1].set()
+    threads[1].join()
+    assert_same(bus, undisturbed)
+
+
+def test_a_session_nobody_feeds_is_ended_in_band() -> None:
+    bus = make_bus()
+    feed(bus, "s", session_of(10)[:-1])
+    now = [1000.0]
+    runner = StageRunner(bus, DENOISE, "live", CountingStage(), session_idle_s=60.0, clock=lambda: now[0])
+    stop = threading.Event()
+    thread = threading.Thread(target=runner.run, args=(stop,))
+    thread.start()
+    wait_for(lambda: "s" in distinct(bus, AUDIO_DENOISED.name("live")))
+    now[0] += 100.0
+    wait_for(lambda: isinstance(distinct(bus, AUDIO_DENOISED.name("live"))["s"][-1][2], SessionEnded))
+    stop.set()
+    thread.join()
+    assert distinct(bus, AUDIO_DENOISED.name("live"))["s"][-1][2] == SessionEnded("vanished")
+
+
+def test_memory_is_given_back_when_sessions_end() -> None:
+    bus = make_bus()
+    stage = CountingStage()
+    feed_many(bus, 20, 10)
+    runner = run_until_idle(bus, stage)
+    assert stage.counts == {}
+    assert runner._partitions == {}
+    assert bus.lag("denoise", [IN]) == 0
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    waiting = threading.Event()
+    for _ in range(int(timeout_s / 0.02)):
+        if condition():
+            return
+        waiting.wait(0.02)
+    raise AssertionError("it never happened")
