@@ -191,8 +191,8 @@ class StageRunner:
 
     def _write(self, source: TopicPartition, session: TrackedSession, state: bytes) -> None:
         checkpoint = session.checkpoint(state)
+        self._unacknowledged.append((source, session, checkpoint))  # first: if the sending fails, it is sent again
         CHECKPOINT_BYTES.labels(self._node.name).observe(self._checkpoints.write(source.partition, checkpoint))
-        self._unacknowledged.append((source, session, checkpoint))
 
     def _commit(self) -> None:
         offsets = {}
