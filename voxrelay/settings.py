@@ -25,6 +25,7 @@ class PlatformSettings(Settings):
 
     kafka_bootstrap: str = Field("", description="host:port of the brokers, comma-separated; empty runs on the in-memory bus")
     partitions: int = Field(8, ge=1, le=1000, description="partitions of every topic; the same on all of them")
+    instance: str = Field("", description="this process's lasting name (a pod's): a restart under it takes its partitions up at once")
     replication: int = Field(1, ge=1, le=7, description="copies the broker keeps of every topic")
     database_url: str = Field("", description="postgresql+psycopg://… ; empty uses SQLite in the data folder")
     object_store_url: str = Field("", description="s3://bucket/prefix, gs://…, az://… or file:///folder; empty uses the data folder")
@@ -37,7 +38,7 @@ class PlatformSettings(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
     checkpoint_every: int = Field(32, ge=1, description="records of a session between two checkpoints, where the stage can")
-    session_idle_s: float = Field(120.0, gt=0, description="a session without a record for so long is ended")
+    session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")
     threads_per_engine: int = Field(1, ge=1, le=64, description="threads a model may use inside one call")
 
 

@@ -1,0 +1,147 @@
+"""Runs a service: a thread for each stage or projection and lane, its gRPC port, its probe; and ends them properly.
+
+``main`` is the whole of ``python -m services.<name>``: one service over Kafka. The embedded platform uses ``ServiceThreads`` for all
+services at once on the in-memory bus.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from voxrelay.bus.api import Bus
+from voxrelay.engines import EngineUnusable
+from voxrelay.errors import Unavailable
+from voxrelay.probe import Probe
+from voxrelay.rpc import RpcServer
+from voxrelay.runner import ProjectionRunner, StageRunner
+from voxrelay.service import Service
+from voxrelay.settings import PlatformSettings, load_settings
+from voxrelay.telemetry import configure_logging, fields
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 30.0
+LOOK_FOR_BROKER_EVERY_S = 2.0
+
+
+class ServiceThreads:
+    """The runners of some services. When one of them fails, ``failed`` is set and the process should end: a restart is exact."""
+
+    def __init__(self, bus: Bus, platform: PlatformSettings, services: Sequence[Service]) -> None:
+        self.failed = threading.Event()
+        self._stop = threading.Event()
+        self._runners: list[tuple[str, StageRunner | ProjectionRunner]] = []
+        for service in services:
+            for part in service.stages:
+                for lane in platform.lanes:
+                    if lane in part.node.reads.lanes:
+                        runner = StageRunner(
+                            bus,
+                            part.node,
+                            lane,
+                            part.make(lane),
+                            checkpoint_every=platform.checkpoint_every,
+                            session_idle_s=platform.session_idle_s,
+                        )
+                        self._runners.append((f"{part.node.name}-{lane}", runner))
+            for projection in service.projections:
+                for lane in platform.lanes:
+                    self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
+        self._threads = [threading.Thread(target=self._run, args=item, name=item[0], daemon=True) for item in self._runners]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def check(self) -> None:
+        """For /ready: raises with a plain sentence while a runner is not at work."""
+        idle = [name for name, runner in self._runners if not runner.is_running.is_set()]
+        if idle:
+            raise Unavailable(f"Not at work: {', '.join(idle)}.")
+
+    def stop(self) -> None:
+        """Finish what is in hand, save, commit, leave the groups."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(DRAIN_S)
+            if thread.is_alive():
+                log.error("A runner did not end in time.", extra=fields(runner=thread.name))
+
+    def _run(self, name: str, runner: StageRunner | ProjectionRunner) -> None:
+        try:
+            runner.run(self._stop)
+        except Exception:
+            log.critical(
+                "A runner failed; the process ends and its restart takes up where the checkpoints are.", extra=fields(runner=name), exc_info=True
+            )
+            self.failed.set()
+
+
+def _wait_for_topics(bus: Bus, services: Sequence[Service], platform: PlatformSettings, stop: threading.Event) -> None:
+    needed = [part.node.reads.name(lane) for s in services for part in s.stages for lane in platform.lanes if lane in part.node.reads.lanes]
+    needed += [t.name(lane) for s in services for part in s.projections for t in part.node.reads for lane in platform.lanes if lane in t.lanes]
+    while not stop.is_set():
+        try:
+            for topic in needed:
+                bus.partitions(topic)
+            return
+        except Unavailable as error:
+            log.warning("The service waits for its topics.", extra=fields(reason=str(error)))
+            stop.wait(LOOK_FOR_BROKER_EVERY_S)
+
+
+def compose_or_exit(compose: Callable[[PlatformSettings], Service], platform: PlatformSettings) -> Service:
+    """The composed service, or one sentence on standard error and exit status 2 when its engine cannot be used."""
+    try:
+        return compose(platform)
+    except EngineUnusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
+    """One service over Kafka until SIGTERM: exit status 0 after a clean drain, 1 when it failed, 2 when it cannot start."""
+    platform = load_settings(PlatformSettings)
+    configure_logging(platform.log_level, platform.log_format)
+    if not platform.kafka_bootstrap:
+        print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
+        raise SystemExit(2)
+    service = compose_or_exit(compose, platform)
+    from voxrelay.bus.kafka import KafkaBus
+
+    bus = KafkaBus(platform.kafka_bootstrap, platform.instance)
+    stop = threading.Event()
+    stop_on_signals(stop)
+    threads = ServiceThreads(bus, platform, [service])
+
+    def ask_broker() -> None:
+        bus.topics()
+
+    checks = {"kafka": ask_broker, "runners": threads.check, **service.checks}
+    probe = Probe(platform.host, platform.metrics_port, checks) if platform.metrics_port else None
+    rpc = RpcServer(platform.host, platform.grpc_port, [service.add_rpc]) if platform.grpc_port and service.add_rpc else None
+    if rpc is not None:
+        rpc.start()
+    _wait_for_topics(bus, [service], platform, stop)
+    if not stop.is_set():
+        threads.start()
+        log.info("The service is at work.", extra=fields(service=name, lanes=platform.lanes))
+    while not stop.wait(0.5) and not threads.failed.is_set():
+        pass
+    log.info("The service ends.", extra=fields(service=name))
+    threads.stop()
+    if rpc is not None:
+        rpc.close()
+    if probe is not None:
+        probe.close()
+    service.close()
+    raise SystemExit(1 if threads.failed.is_set() else 0)
