@@ -29,7 +29,7 @@ class Probe:
 
     def __init__(self, host: str, port: int, checks: Checks) -> None:
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802  # the library's name
+            def do_GET(self) -> None:
                 if self.path == "/health":
                     self._answer(200, b'{"status":"alive"}', "application/json")
                 elif self.path == "/ready":

