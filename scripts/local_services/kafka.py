@@ -105,6 +105,9 @@ class Kafka:
             "log.dirs": str(data),
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
+            # A killed broker may register again only when its old session has run out (by default 9 s).
+            "broker.session.timeout.ms": "6000",
+            "broker.heartbeat.interval.ms": "1000",
             # One broker, so one replica; few partitions, because each costs a folder and time at the first start.
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "8",

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from local_services.obtaining import Report, postgres_programs, process_environment
-from local_services.processes import ServiceError, launch, log_tail
+from local_services.processes import ServiceError, launch, log_tail, start_time_ticks
 from local_services.state import ServiceRecord
 
 SERVER_USER = "postgres"
@@ -51,6 +51,7 @@ class Postgres:
             settings["folder"] = str(self._choose_folder())
         data = self._data()
         if data.exists():
+            self._remove_stale_process_file(data)
             return
         programs = postgres_programs(report)
         # Made beside its place and renamed when complete, so that an interrupted start leaves nothing half made.
@@ -135,6 +136,19 @@ class Postgres:
             folder = Path(tempfile.mkdtemp(prefix="voxrelay-postgres-", dir="/var/tmp"))
         os.chown(folder, account.pw_uid, account.pw_gid)
         return folder
+
+    def _remove_stale_process_file(self, data: Path) -> None:
+        """A killed server leaves its pid behind, and the next one refuses to start while that pid is taken.
+
+        It is taken for a while where nobody collects the dead process, as with some first processes of a container.
+        """
+        process_file = data / "postmaster.pid"
+        if not process_file.exists():
+            return
+        pid = int(process_file.read_text().split()[0])
+        # Somebody may have started a server on this folder by hand: that one is left alone, and this start fails.
+        if start_time_ticks(pid) is None or Path(f"/proc/{pid}/comm").read_text().strip() != "postgres":
+            process_file.unlink()
 
     def _run(self, program: Path, *arguments: str, typed: str = "") -> None:
         with self._log_path.open("ab") as log:
