@@ -16,6 +16,24 @@ LOGGING = Path(__file__).resolve().parent.parent / "kafka-log4j2.xml"
 READY_LINE = b"Kafka Server started"
 JAVA_REMEDY = "Kafka needs Java 17 or later: install it (Debian: apt-get install default-jre-headless)."
 
+# docker-compose.yml sets the same, and a test compares them.
+BROKER_PROPERTIES = {
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    # A killed broker may register again only when its old session has run out (by default 9 s).
+    "broker.session.timeout.ms": "6000",
+    "broker.heartbeat.interval.ms": "1000",
+    # One broker, so one replica; few partitions, because each costs a folder and time at the first start.
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "2",
+}
+
 
 class Kafka:
     """One broker. Topics are made explicitly, as in production; the internal ones have one replica and few partitions."""
@@ -103,19 +121,6 @@ class Kafka:
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(data),
-            "auto.create.topics.enable": "false",
-            "group.initial.rebalance.delay.ms": "0",
-            # A killed broker may register again only when its old session has run out (by default 9 s).
-            "broker.session.timeout.ms": "6000",
-            "broker.heartbeat.interval.ms": "1000",
-            # One broker, so one replica; few partitions, because each costs a folder and time at the first start.
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "8",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "4",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "share.coordinator.state.topic.num.partitions": "2",
+            **BROKER_PROPERTIES,
         }
         return "".join(f"{key}={value}\n" for key, value in properties.items())
