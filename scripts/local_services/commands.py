@@ -153,8 +153,7 @@ def _wait_until_answering(state: State, service: Service, process: subprocess.Po
         if not record.is_running():
             status_code = "" if process is None else f" with {process.wait()}"
             raise ServiceError(
-                f"{service.name} ended{status_code} while it started. The end of {log_path}:\n"
-                f"{log_tail(log_path)}\n{_advice(service)}"
+                f"{service.name} ended{status_code} while it started. The end of {log_path}:\n{log_tail(log_path)}\n{_advice(service)}"
             )
         if service.answers():
             return

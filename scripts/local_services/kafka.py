@@ -72,9 +72,7 @@ class Kafka:
         with self._log_path.open("ab") as log:
             finished = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
         if finished.returncode != 0:
-            raise ServiceError(
-                f"Kafka's data folder could not be formatted:\n{log_tail(self._log_path)}\n{JAVA_REMEDY}"
-            )
+            raise ServiceError(f"Kafka's data folder could not be formatted:\n{log_tail(self._log_path)}\n{JAVA_REMEDY}")
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Starts the broker and returns at once."""

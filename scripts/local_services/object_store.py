@@ -46,9 +46,7 @@ class ObjectStore:
     def launch(self) -> subprocess.Popen[bytes]:
         """Starts the gateway and returns at once."""
         settings = self._record.settings
-        environment = process_environment(
-            ROOT_ACCESS_KEY=settings["access_key"], ROOT_SECRET_KEY=settings["secret_key"]
-        )
+        environment = process_environment(ROOT_ACCESS_KEY=settings["access_key"], ROOT_SECRET_KEY=settings["secret_key"])
         address = f"127.0.0.1:{self._record.port}"
         command: list[str | Path] = [
             s3_gateway(lambda _: None),

@@ -144,9 +144,7 @@ def install_packages(names: Sequence[str], report: Report) -> None:
         report(f"installed {', '.join(names)} in {time.monotonic() - started:.1f} s")
 
 
-def _run_step(
-    command: Sequence[str | Path], folder: Path, log_path: Path, environment: Mapping[str, str], remedy: str
-) -> None:
+def _run_step(command: Sequence[str | Path], folder: Path, log_path: Path, environment: Mapping[str, str], remedy: str) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:
         finished = subprocess.run(

@@ -17,9 +17,7 @@ from local_services.state import ServiceRecord
 
 SERVER_USER = "postgres"
 ROLE = DATABASE = "voxrelay"
-ACCESS_RULES = (
-    "# Written by scripts/services: passwords, from this machine only.\nhost all all 127.0.0.1/32 scram-sha-256\n"
-)
+ACCESS_RULES = "# Written by scripts/services: passwords, from this machine only.\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 
 class Postgres:
@@ -64,10 +62,7 @@ class Postgres:
         )
         access = partial / "pg_hba.conf"
         access.write_text(ACCESS_RULES)
-        statements = (
-            f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{settings['password']}'\n"
-            f"CREATE DATABASE {DATABASE} OWNER {ROLE}\n"
-        )
+        statements = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{settings['password']}'\nCREATE DATABASE {DATABASE} OWNER {ROLE}\n"
         # Single-user mode needs no running server and no password of the superuser, who cannot log in at all.
         self._run(programs / "postgres", "--single", "-F", "-D", str(partial), "postgres", typed=statements)
         partial.rename(data)
@@ -96,9 +91,7 @@ class Postgres:
     def environment(self) -> dict[str, str]:
         """What a program needs to reach it."""
         password = self._record.settings.get("password", "")
-        return {
-            "VOXRELAY_DATABASE_URL": f"postgresql+psycopg://{ROLE}:{password}@127.0.0.1:{self._record.port}/{DATABASE}"
-        }
+        return {"VOXRELAY_DATABASE_URL": f"postgresql+psycopg://{ROLE}:{password}@127.0.0.1:{self._record.port}/{DATABASE}"}
 
     def data_folders(self) -> list[Path]:
         """What `stop --wipe` removes."""
@@ -127,9 +120,7 @@ class Postgres:
                 f"PostgreSQL does not run as root and there is no user {SERVER_USER!r}; "
                 "install Debian's postgresql package, which makes it, or call this script as an ordinary user."
             ) from error
-        reachable = subprocess.run(
-            ["test", "-x", str(self._root)], user=SERVER_USER, group=SERVER_USER, extra_groups=[], check=False
-        )
+        reachable = subprocess.run(["test", "-x", str(self._root)], user=SERVER_USER, group=SERVER_USER, extra_groups=[], check=False)
         if reachable.returncode == 0:
             folder.mkdir(mode=0o700, exist_ok=True)
         else:

@@ -46,9 +46,7 @@ class State:
                 document = json.loads(path.read_text())
                 self.records = {name: ServiceRecord(**record) for name, record in document["services"].items()}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ServiceError(
-                    f"{path} cannot be read ({error}). End what it started by hand, then delete {root}."
-                ) from error
+                raise ServiceError(f"{path} cannot be read ({error}). End what it started by hand, then delete {root}.") from error
 
     @property
     def exists(self) -> bool:
