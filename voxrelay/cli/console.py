@@ -1,0 +1,71 @@
+"""How commands speak to a person: results on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+
+
+class Failure(Exception):
+    """A sentence for the person at the terminal, and the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def clock(at_s: float) -> str:
+    """1:02:03.4, or 02:03.4 within the first hour."""
+    minutes, rest_s = divmod(at_s, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest_s:04.1f}" if hours else f"{minutes:02d}:{rest_s:04.1f}"
+
+
+def manner(attributes: Mapping[str, Any]) -> str:
+    """The attributes in a few words: labels as they are, numbers rounded with their unit, the keywords left out."""
+    parts = []
+    for name, attribute in attributes.items():
+        value, unit = attribute["value"], attribute.get("unit", "")
+        if name == "keywords":
+            continue
+        shown = value if isinstance(value, str) else f"{value:.0f}" if abs(value) >= 10 else f"{value:.2f}"
+        parts.append(f"{name} {shown}{' ' + unit if unit else ''}")
+    return ", ".join(parts)
+
+
+def speaker_style(speaker: str) -> str:
+    digits = "".join(character for character in speaker if character.isdigit())
+    return f"bold {_COLOURS[(int(digits) - 1) % len(_COLOURS)]}" if digits else "bold"
+
+
+def print_final(message: Mapping[str, Any]) -> None:
+    """One final result: when, who, what; how, dimmed below."""
+    words = message.get("words") or []
+    start_s = words[0]["start"] if words else 0.0
+    end_s = words[-1]["end"] if words else start_s + float(message.get("duration", 0.0))
+    line = Text.assemble((f"{clock(start_s)}-{clock(end_s)}  ", "dim"))
+    turns: list[tuple[str, list[str]]] = []
+    for word in words:
+        speaker = word.get("speaker") or message.get("speaker") or "?"
+        if not turns or turns[-1][0] != speaker:
+            turns.append((speaker, []))
+        turns[-1][1].append(word["word"])
+    for speaker, spoken in turns or [(message.get("speaker") or "?", [message["transcript"]])]:
+        line.append(f"{speaker}: ", speaker_style(speaker))
+        line.append(" ".join(spoken) + "  ")
+    out.print(line)
+    how = manner(message.get("attributes") or {})
+    if how:
+        out.print(Text(f"                 {how}", "dim"))
