@@ -21,8 +21,7 @@ class TopicPartition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    topic: str
-    partition: int
+    source: TopicPartition
     offset: int
     key: bytes
     value: bytes | None  # None is a tombstone on a compacted topic
@@ -30,8 +29,12 @@ class Record:
     timestamp_ms: int
 
     @property
-    def source(self) -> TopicPartition:
-        return TopicPartition(self.topic, self.partition)
+    def topic(self) -> str:
+        return self.source.topic
+
+    @property
+    def partition(self) -> int:
+        return self.source.partition
 
 
 class Producer(Protocol):

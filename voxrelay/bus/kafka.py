@@ -295,4 +295,4 @@ def _record(message: Message) -> Record:
     if topic is None or partition is None or offset is None:
         raise AssertionError("a message without an error has a place")
     headers = cast(Headers, message.headers() or ())
-    return Record(topic, partition, offset, message.key() or b"", message.value(), headers, message.timestamp()[1])
+    return Record(TopicPartition(topic, partition), offset, message.key() or b"", message.value(), headers, message.timestamp()[1])

@@ -139,19 +139,20 @@ class MemoryBus:
         with self._lock:
             partitions = self._partitions(topic)
             number = partition_of(key, len(partitions)) if number is None else number
-            partition = self._partition(TopicPartition(topic, number))
+            source = TopicPartition(topic, number)
+            partition = self._partition(source)
             if self._bytes > self._max_bytes:
                 self._trim_all()
                 if self._bytes > self._max_bytes:
                     raise Unavailable("The in-memory log is full: consumers do not keep up.")
-            record = Record(topic, number, partition.end, key, value, tuple(headers), int(self._clock() * 1000))
+            record = Record(source, partition.end, key, value, tuple(headers), int(self._clock() * 1000))
             partition.records.append(record)
             partition.end += 1
             partition.size += _size(record)
             self._bytes += _size(record)
             partition.appended += 1
             if partition.appended >= TRIM_EVERY:
-                self._trim(TopicPartition(topic, number), partition)
+                self._trim(source, partition)
             readers = tuple(self._readers.get(topic, ()))
         _wake(readers)
 

@@ -104,8 +104,8 @@ class StageRunner:
         self._resend()
         records = [record for record in records if record.source in self._partitions]  # a rebalance may have come between
         taken = [item for record, event in self._inlet.open(records) if (item := self._take(record, event, now)) is not None]
-        for record in records:
-            self._partitions[record.source].position = record.offset + 1
+        for source, offset in {record.source: record.offset for record in records}.items():
+            self._partitions[source].position = offset + 1
         if taken:
             self._measure(taken, now)
             try:
@@ -118,7 +118,8 @@ class StageRunner:
             self._acknowledge()
         if taken:
             self._save(taken)
-        self._narrow(records)
+        if self._single_until:
+            self._narrow(records)
         if now >= self._next_look:
             self._next_look = now + LOOK_FOR_IDLE_EVERY_S
             self._expire(now)
