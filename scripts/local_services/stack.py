@@ -98,6 +98,9 @@ class Stack:
     def has_ended(self, name: str) -> bool:
         return self._running[name].process.poll() is not None
 
+    def exit_status(self, name: str) -> int | None:
+        return self._running[name].process.poll()
+
     def log_path(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 

@@ -1,0 +1,51 @@
+"""The real services' environment, and speech for several live sessions."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.streaming import pcm_of
+
+SERVICE_VARIABLES = (
+    "VOXRELAY_KAFKA_BOOTSTRAP",
+    "VOXRELAY_DATABASE_URL",
+    "VOXRELAY_OBJECT_STORE_URL",
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+    "AWS_ALLOW_HTTP",
+)
+
+
+@pytest.fixture(scope="session")
+def services_environment(kafka_bootstrap: str) -> Mapping[str, str]:
+    """What leads to the real services, with an object prefix that no earlier run has used."""
+    environment = {name: os.environ[name] for name in SERVICE_VARIABLES}
+    environment["VOXRELAY_OBJECT_STORE_URL"] = environment["VOXRELAY_OBJECT_STORE_URL"].rstrip("/") + f"/{uuid.uuid4().hex[:8]}"
+    assert environment["VOXRELAY_KAFKA_BOOTSTRAP"] == kafka_bootstrap
+    return environment
+
+
+@pytest.fixture(scope="session")
+def two_speakers(eval_data: Path) -> tuple[bytes, int]:
+    """Real telephone speech of two people, half a minute."""
+    return pcm_of(eval_data / "diarization" / "sample" / "sample.wav")
+
+
+@pytest.fixture(scope="session")
+def live_audio(eval_data: Path, two_speakers: tuple[bytes, int]) -> list[tuple[bytes, int]]:
+    """Three short calls of different people; the first has two speakers."""
+    librispeech = eval_data / "asr" / "librispeech-test-other"
+    telephone, rate_hz = two_speakers
+    start = int(6.5 * rate_hz) * 2
+    calls = [(telephone[start : start + 10 * rate_hz * 2], rate_hz)]
+    for name in ("1688-142285-0000.flac", "3005-163389-0001.flac"):
+        pcm, rate = pcm_of(librispeech / name)
+        calls.append((pcm[: 10 * rate * 2], rate))
+    return calls
