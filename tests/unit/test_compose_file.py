@@ -53,9 +53,7 @@ def test_every_variable_has_a_default_and_the_file_says_that_they_are_for_develo
     assert "DEVELOPMENT ONLY" in TEXT
 
 
-def test_the_broker_is_set_up_as_scripts_services_does(
-    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_broker_is_set_up_as_scripts_services_does(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
     in_script: dict[str, str] = importlib.import_module("local_services.kafka").BROKER_PROPERTIES
     in_compose = {
