@@ -30,11 +30,21 @@ class _Running:
 class Stack:
     """Starts, watches, kills and restarts the services. One thread uses it."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], services: Sequence[str] = SERVICES) -> None:
-        """`environment` leads to the real services (what `scripts/services env` prints) and may hold any VOXRELAY_ setting."""
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        services: Sequence[str] = SERVICES,
+        modules: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """`environment` leads to the real services (what `scripts/services env` prints) and may hold any VOXRELAY_ setting.
+
+        `modules` puts another `python -m` call in a service's place.
+        """
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.services = tuple(services)
+        self._modules = modules or {}
         self.port = free_port()
         self.grpc_port = free_port()
         self._environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
@@ -60,7 +70,7 @@ class Stack:
             if name == "gateway":
                 own |= {"VOXRELAY_GATEWAY_PORT": str(self.port), "VOXRELAY_GATEWAY_GRPC_PORT": str(self.grpc_port)}
                 probe_port = self.port
-            command = [sys.executable, "-m", f"services.{name}"]
+            command = [sys.executable, "-m", *self._modules.get(name, (f"services.{name}",))]
             process = launch(command, self.log_path(name), self._environment | own, REPOSITORY)
             self._running[name] = _Running(process, start_time_ticks(process.pid) or 0, probe_port)
 

@@ -1,0 +1,134 @@
+"""What the platform adds to an engine's time, from the socket to the result message: p50, p95, p99.
+
+    python -m benchmarks.overhead [--sessions 50] [--seconds 20] [--warm-up 20] [--mode kafka|embedded|both]
+
+Pass-through engines (``benchmarks.passthrough``): every chunk of 100 ms gives one interim message that says how much audio it covers. Latency is
+from sending a chunk to receiving the message that covers it. Over Kafka everything (broker, gateway, both stages, this client) shares
+the machine; the stages are processes of their own. A broker needs about half a minute of load before it is fast, hence the warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import connect
+
+from benchmarks.report import OUT, percentile, print_table, write_json
+
+RATE_HZ = 16_000
+CHUNK = bytes(RATE_HZ // 10 * 2)
+CHUNK_S = 0.1
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+async def _session(url: str, start_at: float, seconds: float, measure_from: float, latencies: list[float]) -> None:
+    query = "diarize=false&attributes=false&interim_results=true&vad_enabled=false"
+    sent: list[float] = []
+    async with connect(f"{url}/ws/v1/transcribe?{query}", compression=None, open_timeout=60) as connection:
+        await connection.send(json.dumps({"type": "configure", "config": {"encoding": "linear16", "sample_rate": RATE_HZ}}))
+
+        async def receive() -> None:
+            covered = 0
+            async for text in connection:
+                now = time.perf_counter()
+                message = json.loads(text)
+                if message["type"] == "closed":
+                    return
+                if message["type"] == "error":
+                    raise RuntimeError(message["error"]["message"])
+                if message["type"] != "interim":
+                    continue
+                until = min(round(message["duration"] / CHUNK_S), len(sent))
+                latencies.extend(now - sent[at] for at in range(covered, until) if sent[at] >= measure_from)
+                covered = max(covered, until)
+
+        receiving = asyncio.create_task(receive())
+        for number in range(int(seconds / CHUNK_S)):
+            await asyncio.sleep(max(0.0, start_at + number * CHUNK_S - time.perf_counter()))
+            sent.append(time.perf_counter())
+            await connection.send(CHUNK)
+        await connection.send(json.dumps({"type": "close_stream"}))
+        await asyncio.wait_for(receiving, 60)
+
+
+async def measure(url: str, sessions: int, warm_up_s: float, seconds: float) -> list[float]:
+    """Latencies in seconds of every chunk after the warm-up. Sessions start spread over one chunk, as callers do."""
+    latencies: list[float] = []
+    start = time.perf_counter() + 2.0
+    address = url.replace("http", "ws", 1)
+    tasks = [_session(address, start + number * CHUNK_S / sessions, warm_up_s + seconds, start + warm_up_s, latencies) for number in range(sessions)]
+    await asyncio.gather(*tasks)
+    return latencies
+
+
+@contextmanager
+def over_kafka() -> Iterator[str]:
+    """Gateway and both pass-through stages as processes over the broker of ``scripts/services``."""
+    from local_services.stack import Stack
+
+    modules = {name: ("benchmarks.passthrough", name) for name in ("denoise", "transcribe")}
+    stack = Stack(OUT / "overhead-stack", {}, ("gateway", *modules), modules)
+    stack.prepare()
+    stack.start()
+    try:
+        stack.wait_ready()
+        yield stack.url
+    finally:
+        stack.stop()
+
+
+@contextmanager
+def embedded() -> Iterator[str]:
+    """The embedded platform with the two pass-through stages in place of the bundled ones."""
+    command = [sys.executable, "-m", "benchmarks.passthrough_embedded"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**os.environ, "VOXRELAY_LOG_LEVEL": "error"})
+    try:
+        line = child.stdout.readline() if child.stdout else ""
+        yield str(json.loads(line)["url"])
+    finally:
+        child.terminate()
+        child.wait(60)
+
+
+def _figures(mode: str, sessions: int, latencies: list[float]) -> dict[str, Any]:
+    ms = [value * 1000 for value in latencies]
+    shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+    return {"mode": mode, "sessions": sessions, "chunks": len(ms)} | {name: round(percentile(ms, share), 2) for name, share in shares.items()}
+
+
+def _row(figures: Mapping[str, Any]) -> list[Any]:
+    return [figures[name] for name in ("mode", "sessions", "chunks", "p50_ms", "p95_ms", "p99_ms")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, nargs="+", default=[50, 200])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--warm-up", type=float, default=20.0)
+    parser.add_argument("--mode", choices=["kafka", "embedded", "both"], default="both")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+    rows = []
+    for mode, platform in (("kafka", over_kafka), ("embedded", embedded)):
+        if arguments.mode in (mode, "both"):
+            with platform() as url:
+                for sessions in arguments.sessions:
+                    rows.append(_figures(mode, sessions, asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds))))
+    print_table(
+        "Socket to result message, pass-through engines", ("bus", "sessions", "chunks", "p50 ms", "p95 ms", "p99 ms"), [_row(r) for r in rows]
+    )
+    write_json("overhead", {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()
