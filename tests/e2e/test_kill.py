@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from local_services.stack import Stack
 from sqlalchemy import select
+from voxrelay.storage.objects import ObjectStore
 
 from tests.e2e.streaming import Heard, stream_all
 from voxrelay.storage import database
-from voxrelay.storage.objects import ObjectStore
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -104,7 +104,7 @@ def test_an_undisturbed_run_says_something(undisturbed: list[tuple[Heard, dict[s
         assert len(heard.of("closed")) == 1
         assert len(heard.text.split()) >= 8
         assert stored["objects"]
-        assert [row for row in stored["words"]]
+        assert stored["words"]
         assert {message["speaker"] for message in heard.of("final")} <= {"S1", "S2", "S3"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
@@ -12,7 +13,7 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
 from confluent_kafka import Consumer as Client
 from confluent_kafka import Producer as ProducerClient
 from confluent_kafka import TopicPartition as Position
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
 from voxrelay.errors import Unavailable
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 ANSWER_TIMEOUT_S = 10.0
 QUEUE_MESSAGES = 200_000
 QUEUE_KILOBYTES = 256 * 1024
+RETRY_S = 0.1
 ANY_PARTITION = -1
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
@@ -69,13 +71,20 @@ class KafkaBus:
     def offsets(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         if not sources:
             return {}
-        client = Client(self._consumer_settings(f"offsets-{uuid.uuid4().hex}"))
-        try:
-            return {s: client.get_watermark_offsets(Position(s.topic, s.partition), timeout=ANSWER_TIMEOUT_S) for s in sources}
-        except KafkaException as error:
-            raise Unavailable("The Kafka broker did not tell the topics' offsets.") from error
-        finally:
-            client.close()
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            try:
+                starts, ends = self._list_offsets(sources, OffsetSpec.earliest()), self._list_offsets(sources, OffsetSpec.latest())
+                return {source: (starts[source], ends[source]) for source in sources}
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"The Kafka broker did not tell the topics' offsets: {error.args[0].str()}.") from error
+                time.sleep(RETRY_S)  # a partition has no leader for a moment after its creation or a broker's death
+
+    def _list_offsets(self, sources: Collection[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
+        asked = {Position(source.topic, source.partition): which for source in sources}
+        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
+        return {TopicPartition(at.topic, at.partition): answer.result(ANSWER_TIMEOUT_S).offset for at, answer in answers.items()}
 
     def lag(self, group: str, topics: Collection[str]) -> int:
         sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]

@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+import voxrelay.telemetry  # noqa: F401  # declares the metrics that /metrics shows
 from voxrelay.probe import Probe
 from voxrelay.rpc import RpcServer
 from voxrelay.v1 import services_pb2, services_pb2_grpc
