@@ -41,6 +41,14 @@ class PlatformSettings(Settings):
     session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")
     threads_per_engine: int = Field(1, ge=1, le=64, description="threads a model may use inside one call")
 
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data / 'voxrelay.db'}"
+
+    @property
+    def resolved_object_store_url(self) -> str:
+        return self.object_store_url or (self.data / "objects").resolve().as_uri()
+
 
 SettingsType = TypeVar("SettingsType", bound=BaseSettings)
 

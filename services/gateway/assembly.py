@@ -1,0 +1,139 @@
+"""From results as they arrive to updates in order: which utterance is due, what it still waits for, when the session is complete.
+
+Pure: time is passed in. One instance a session, used by one thread.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from services.gateway.updates import Closed, Final, Finalized, Interim, SpeechStarted, Update
+from voxrelay.audio import seconds
+from voxrelay.events import (
+    Event,
+    FinalizeRequested,
+    SegmentClassified,
+    SegmentDiarized,
+    SegmentTranscribed,
+    SessionConfig,
+    StageFinished,
+    UtteranceEnded,
+    UtteranceStarted,
+)
+from voxrelay.join import join
+from voxrelay.topology import stages_to_finish
+
+
+@dataclass(slots=True)
+class _Utterance:
+    ended: UtteranceEnded | None = None
+    transcribed: SegmentTranscribed | None = None
+    diarized: SegmentDiarized | None = None
+    classified: dict[str, SegmentClassified] = field(default_factory=dict)
+    due_at: float | None = None  # when its final goes out whatever is missing
+
+
+class Assembly:
+    """Feed it every event of the session's results; take updates from ``push`` and ``due``.
+
+    A final goes out when its transcript is final and the speaker and attributes the session asked for are there, or ``join_wait_s`` after
+    the transcript without them. Utterances that hold no words are passed over in silence.
+    """
+
+    def __init__(self, config: SessionConfig, join_wait_s: float) -> None:
+        self._expected = stages_to_finish(config.stages)
+        self._join_wait_s = join_wait_s
+        self._open: OrderedDict[str, _Utterance | int] = OrderedDict()  # an int is a finalize request in its place
+        self._sequences: dict[str, int] = {}
+        self._finished: dict[str, StageFinished] = {}
+        self._early: dict[str, list[Event]] = {}  # results that overtook the boundary they belong to
+        self._passed: set[str] = set()
+        self._is_closed = False
+
+    @property
+    def missing(self) -> list[str]:
+        """The stages that have not finished."""
+        return sorted(self._expected - set(self._finished))
+
+    def push(self, event: Event, now: float) -> Iterator[Update]:
+        """The updates this event brings. Repeats bring none."""
+        if event.sequence:
+            if event.sequence <= self._sequences.get(event.producer, 0):
+                return
+            self._sequences[event.producer] = event.sequence
+        payload = event.payload
+        if isinstance(payload, UtteranceStarted):
+            self._open[payload.utterance_id] = _Utterance()
+            yield SpeechStarted(payload.utterance_id, seconds(payload.start_sample))
+            for early in self._early.pop(payload.utterance_id, ()):
+                yield from self._result(early, now)
+        elif isinstance(payload, UtteranceEnded):
+            utterance = self._open.get(payload.utterance_id)
+            if isinstance(utterance, _Utterance):
+                utterance.ended = payload
+        elif isinstance(payload, FinalizeRequested):
+            self._open[f"finalize {payload.ordinal}"] = payload.ordinal
+        elif isinstance(payload, StageFinished):
+            self._finished[payload.stage] = payload
+        else:
+            yield from self._result(event, now)
+        yield from self.due(now)
+
+    def due(self, now: float) -> Iterator[Update]:
+        """The updates that waiting has brought."""
+        while self._open:
+            key, head = next(iter(self._open.items()))
+            if isinstance(head, int):
+                del self._open[key]
+                yield Finalized(head)
+            elif self._is_complete(head) or (head.due_at is not None and now >= head.due_at):
+                del self._open[key]
+                self._passed.add(key)
+                if head.transcribed is not None and head.transcribed.text:
+                    utterance = join(head.transcribed, head.diarized, head.classified.values())
+                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause")
+            else:
+                return
+        if not self._is_closed and self._expected <= set(self._finished):
+            self._is_closed = True
+            yield Closed(max((done.audio_seconds for done in self._finished.values()), default=0.0))
+
+    @property
+    def next_due_at(self) -> float | None:
+        head = next(iter(self._open.values()), None)
+        return head.due_at if isinstance(head, _Utterance) else None
+
+    def _result(self, event: Event, now: float) -> Iterator[Update]:
+        payload = event.payload
+        if not isinstance(payload, SegmentTranscribed | SegmentDiarized | SegmentClassified):
+            return
+        utterance = self._open.get(payload.utterance_id)
+        if not isinstance(utterance, _Utterance):
+            if payload.utterance_id not in self._passed:
+                self._early.setdefault(payload.utterance_id, []).append(event)
+            return
+        if isinstance(payload, SegmentTranscribed):
+            known = utterance.transcribed
+            if known is not None and (known.is_final or payload.revision <= known.revision):
+                return
+            utterance.transcribed = payload
+            if payload.is_final:
+                utterance.due_at = now + self._join_wait_s
+            elif payload.text:
+                yield Interim(payload)
+        elif isinstance(payload, SegmentDiarized):
+            if utterance.diarized is None or payload.revision > utterance.diarized.revision:
+                utterance.diarized = payload
+        elif payload.is_final:
+            utterance.classified[event.producer] = payload
+
+    def _is_complete(self, utterance: _Utterance) -> bool:
+        if "transcribe" in self._expected and (utterance.transcribed is None or not utterance.transcribed.is_final):
+            return False
+        if utterance.transcribed is not None and not utterance.transcribed.text:
+            return True
+        if "diarize" in self._expected and (utterance.diarized is None or not utterance.diarized.is_final):
+            return False
+        return {"classify", "classify.text"} & self._expected <= set(utterance.classified)

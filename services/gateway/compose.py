@@ -1,0 +1,28 @@
+"""Puts the gateway together: bus, dependencies to ask, stored sessions to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from voxrelay.storage.views import Views
+
+from services.gateway.server import GatewayServer
+from services.gateway.settings import GatewaySettings
+from voxrelay.bus.api import Bus
+from voxrelay.probe import Checks
+from voxrelay.settings import PlatformSettings, load_settings
+from voxrelay.storage import database
+
+
+def compose(
+    platform: PlatformSettings, bus: Bus, checks: Checks | None = None, rpc_services: Sequence[Callable[[Any], Sequence[str]]] = (), **changes: Any
+) -> GatewayServer:
+    """A server that has not started. ``changes`` override settings (ports given on a command line)."""
+    settings = load_settings(GatewaySettings).model_copy(update=changes)
+    views = Views(database.connect(platform.resolved_database_url))
+
+    def ask_bus() -> None:
+        bus.topics()
+
+    return GatewayServer(bus, settings, platform.host, {"bus": ask_bus, "database": views.check, **(checks or {})}, views, rpc_services)

@@ -1,0 +1,112 @@
+"""From a client's bytes to a session's samples, whatever the encoding turns out to be: shared by every live protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import string
+from dataclasses import replace
+
+from services.gateway.decode import PROBE_BYTES, RAW_ENCODINGS, ContainerDecoder, RawDecoder, raw_decoder, sniff
+from services.gateway.parameters import Asked
+from services.gateway.sessions import LiveSession
+from voxrelay.errors import Refused
+
+WAIT_S = 0.01
+PRINTABLE = frozenset(string.printable.encode())
+TEXT_PROBE_BYTES = 32
+UNMISTAKABLE = ("webm", "ogg", "flac", "wav", "mp4")  # four magic bytes: no speech begins with them by accident
+
+
+class Intake:
+    """Begins the session with the first audio and feeds it. Used on the event loop by one task."""
+
+    def __init__(self, session: LiveSession, asked: Asked, max_audio_s: float) -> None:
+        self._session, self.asked, self._max_audio_s = session, asked, max_audio_s
+        self._head = b""
+        self._raw: RawDecoder | None = None
+        self._container: ContainerDecoder | None = None
+        self._decoded: asyncio.Queue[tuple[int, bytes] | Refused | None] = asyncio.Queue()
+        self._forwarding: asyncio.Task[None] | None = None
+        self._is_finished = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether audio has come, so that encoding, rate and channels can no longer change."""
+        return bool(self._head) or self._raw is not None or self._container is not None
+
+    async def feed(self, data: bytes) -> None:
+        """Raises ``Refused`` when the bytes are no audio of the announced kind."""
+        if not data:
+            return
+        if self._raw is None and self._container is None:
+            self._head += data
+            if len(self._head) < PROBE_BYTES:
+                return
+            data, self._head = self._head, b""
+            await self._settle(data)
+        if self._raw is not None:
+            await self._session.send_audio(self._raw.feed(data))
+        elif self._container is not None:
+            self._raise_failure()
+            while not self._container.try_feed(data):
+                await asyncio.sleep(WAIT_S)
+
+    async def finish(self) -> None:
+        """No more input: what the decoder still holds goes to the session. Raises ``Refused`` as ``feed`` does."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        if self._head:  # fewer bytes than a probe wants are all there is
+            data, self._head = self._head, b""
+            await self._settle(data)
+            if self._raw is not None:
+                await self._session.send_audio(self._raw.feed(data))
+            elif self._container is not None:
+                self._container.try_feed(data)
+        if self._container is not None and self._forwarding is not None:
+            await asyncio.to_thread(self._container.finish)
+            await self._forwarding
+
+    def abandon(self) -> None:
+        """Stop decoding at once."""
+        if self._container is not None:
+            self._container.abandon()
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+
+    async def _settle(self, head: bytes) -> None:
+        """Decide from the first bytes what this is, and begin the session if the rate is known by that."""
+        encoding, found = self.asked.encoding, sniff(head)
+        is_raw = encoding in RAW_ENCODINGS and (self.asked.is_encoding_given or not found) and found not in UNMISTAKABLE
+        if is_raw:
+            if len(head) >= TEXT_PROBE_BYTES and PRINTABLE.issuperset(head):
+                raise Refused("INVALID_AUDIO_FORMAT", f"This is text, not {encoding} audio; send audio in binary messages.")
+            self._raw = raw_decoder(encoding)
+            await self._session.begin(self.asked.config)
+            return
+        if not found:
+            raise Refused("INVALID_AUDIO_FORMAT", "The first bytes are no known container; set 'encoding' for raw audio.")
+        loop = asyncio.get_running_loop()
+
+        def pass_on(item: tuple[int, bytes] | Refused | None) -> None:
+            loop.call_soon_threadsafe(self._decoded.put_nowait, item)
+
+        self._container = ContainerDecoder(self._max_audio_s, lambda rate, pcm: pass_on((rate, pcm)), pass_on)
+        self._forwarding = asyncio.create_task(self._forward())
+
+    async def _forward(self) -> None:
+        """Decoded audio to the session, which begins once the container has told its rate."""
+        while True:
+            item = await self._decoded.get()
+            if item is None:
+                return
+            if isinstance(item, Refused):
+                raise item
+            rate_hz, pcm = item
+            if not self._session.has_begun:
+                await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=1))
+            await self._session.send_audio(pcm)
+
+    def _raise_failure(self) -> None:
+        if self._forwarding is not None and self._forwarding.done():
+            self._forwarding.result()

@@ -1,0 +1,68 @@
+"""The shapes of REST answers, for OpenAPI."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class ErrorDetail(BaseModel):
+    code: str = Field(description="upper snake case; docs/errors.md says what to do")
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorDetail
+
+
+class AttributeAnswer(BaseModel):
+    value: str | float
+    confidence: float = Field(ge=0, le=1)
+    unit: str | None = None
+
+
+class WordAnswer(BaseModel):
+    word: str
+    start: float = Field(description="seconds from the start of the audio")
+    end: float
+    confidence: float
+    speaker: str | None = None
+
+
+class UtteranceAnswer(BaseModel):
+    utterance_id: str
+    transcript: str
+    confidence: float
+    start: float
+    end: float
+    duration: float
+    words: list[WordAnswer]
+    speaker: str | None = None
+    language: str | None = None
+    attributes: dict[str, AttributeAnswer]
+
+
+class ProcessAnswer(BaseModel):
+    session_id: str
+    audio_seconds: float
+    utterances: list[UtteranceAnswer]
+
+
+class SpeakRequest(BaseModel):
+    text: str = Field(min_length=1, description="plain text; lines 'Speaker 1: …' are spoken by different voices")
+    voice: str = Field("", description="name of a voice; several, comma-separated, for several speakers")
+    language: str = "en"
+    speed: float = Field(1.0, ge=0.25, le=4.0)
+    format: str = Field("wav", pattern="^(wav|pcm|flac|mp3|opus)$")
+    sample_rate: int = Field(0, ge=0, le=48_000, description="0 is the voice's own")
+
+
+class HealthAnswer(BaseModel):
+    status: str
+
+
+class SessionAnswer(BaseModel):
+    session_id: str
+    opened_at: float | None
+    audio_seconds: float
+    is_complete: bool
+    utterances: list[UtteranceAnswer]

@@ -1,0 +1,58 @@
+"""The updates waiting for one client: bounded. A slow client loses interims first; one that takes nothing at all is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from services.gateway.updates import Failed, Interim, Update
+from voxrelay.telemetry import THINNED
+
+
+class Outbox:
+    """Filled and emptied on one event loop. ``end`` lets the reader see what is left and then stop."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: deque[Update] = deque()
+        self._news = asyncio.Event()
+        self._is_ended = False
+        self.is_overrun = False
+
+    def put(self, update: Update) -> None:
+        if self._is_ended:
+            return
+        if isinstance(update, Interim) and self._waiting and isinstance(self._waiting[-1], Interim):
+            self._waiting[-1] = update  # a newer interim makes the older one worthless
+            THINNED.labels("gateway").inc()
+        elif len(self._waiting) < self._limit:
+            self._waiting.append(update)
+        else:
+            self._thin(update)
+        self._news.set()
+
+    def end(self) -> None:
+        self._is_ended = True
+        self._news.set()
+
+    async def get(self) -> Update | None:
+        """The next update, or None after the last."""
+        while not self._waiting:
+            if self._is_ended:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+    def _thin(self, update: Update) -> None:
+        kept = [waiting for waiting in self._waiting if not isinstance(waiting, Interim)]
+        THINNED.labels("gateway").inc(len(self._waiting) - len(kept))
+        if isinstance(update, Interim):
+            THINNED.labels("gateway").inc()
+        elif len(kept) < self._limit:
+            kept.append(update)
+        else:
+            self.is_overrun = True
+            kept.append(Failed("CLIENT_TOO_SLOW", "Results were not read fast enough; they are kept and can be fetched by the session's id."))
+            self._is_ended = True
+        self._waiting = deque(kept)

@@ -1,0 +1,208 @@
+"""WebSocket /ws/v1/transcribe: configure, audio, finalize, keep_alive, close_stream in; session, interim, final, closed and errors out."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from services.gateway import errors, parameters
+from services.gateway.auth import Keys
+from services.gateway.intake import Intake
+from services.gateway.parameters import Asked
+from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.shapes import final_json, interim_json
+from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechStarted, Update
+from voxrelay.errors import Refused
+from voxrelay.events import EndReason
+from voxrelay.telemetry import REFUSALS, fields
+
+log = logging.getLogger(__name__)
+
+EDGE = "native"
+MESSAGES = ("configure", "audio", "keep_alive", "finalize", "close_stream")
+SEND_TIMEOUT_S = 10.0
+
+
+class NativeConnection:
+    """One WebSocket. Reading and writing are two tasks; whichever fails ends both."""
+
+    def __init__(self, socket: WebSocket, hub: SessionHub, session: LiveSession, asked: Asked) -> None:
+        self._socket, self._hub, self._session = socket, hub, session
+        self._intake = Intake(session, asked, hub.settings.session_lifetime_s)
+        self._reason: EndReason = "closed"
+
+    async def run(self) -> None:
+        await self._send({"type": "session", "session_id": self._session.id})
+        writing = asyncio.create_task(self._write())
+        reading = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done() and not writing.done():
+                await self._reading_ended(reading, writing)
+            else:
+                await writing
+        except (WebSocketDisconnect, TimeoutError):
+            self._reason = "vanished"
+        finally:
+            for task in (reading, writing):
+                task.cancel()
+            await asyncio.gather(reading, writing, return_exceptions=True)
+            self._intake.abandon()
+            await self._session.close(self._reason)
+            self._session.leave()
+
+    async def _reading_ended(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
+        """After close_stream the results still come; after an error they come too, and then the error."""
+        refused: Refused | None = None
+        try:
+            await reading
+        except Refused as error:
+            refused = error
+            self._reason = "failed"
+        await self._session.close(self._reason)
+        if refused is None:
+            await writing
+        else:
+            await self._fail(refused.code, refused.message)
+
+    # --- in ---
+
+    async def _read(self) -> None:
+        settings = self._hub.settings
+        deadline = self._hub.clock() + settings.session_lifetime_s
+        while True:
+            left_s = deadline - self._hub.clock()
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), min(settings.idle_s, max(0.0, left_s)))
+            except TimeoutError:
+                if self._hub.clock() >= deadline:
+                    raise Refused("SESSION_LIFETIME", f"A connection lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
+                raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio or keep_alive.") from None
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1006))
+            if message.get("bytes") is not None:
+                await self._intake.feed(message["bytes"])
+            elif await self._handle(message.get("text") or ""):
+                await self._intake.finish()
+                return
+
+    async def _handle(self, text: str) -> bool:
+        """One JSON message; True when it was the last."""
+        try:
+            message = json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            raise Refused("INVALID_MESSAGE", "A text message must be JSON; send audio in binary messages.") from None
+        kind = message.get("type") if isinstance(message, dict) else None
+        handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+            "configure": self._configure,
+            "audio": self._audio,
+            "finalize": self._finalize,
+        }
+        if kind in handlers:
+            await handlers[kind](message)
+        elif kind not in MESSAGES:
+            raise Refused("INVALID_MESSAGE", f"'type' must be one of {', '.join(MESSAGES)}.")
+        return bool(kind == "close_stream")
+
+    async def _configure(self, message: dict[str, Any]) -> None:
+        config = message.get("config")
+        if not isinstance(config, dict):
+            raise Refused("INVALID_MESSAGE", "configure needs an object 'config'.")
+        asked = parameters.apply(self._intake.asked, config, self._hub.settings.max_vocabulary_terms)
+        before = self._intake.asked
+        if self._intake.is_settled:
+            fixed = (before.encoding, before.config.sample_rate_hz, before.config.channels, before.config.stages)
+            if fixed != (asked.encoding, asked.config.sample_rate_hz, asked.config.channels, asked.config.stages):
+                raise Refused("INVALID_PARAMETER", "encoding, sample_rate, channels, diarize and attributes can only be set before the first audio.")
+        self._intake.asked = asked
+        if self._session.has_begun:
+            opened = self._session.config
+            await self._session.configure(replace(asked.config, sample_rate_hz=opened.sample_rate_hz, channels=opened.channels))
+
+    async def _audio(self, message: dict[str, Any]) -> None:
+        try:
+            data = base64.b64decode(message.get("data", ""), validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise Refused("INVALID_MESSAGE", "audio needs base64 in 'data'.") from None
+        await self._intake.feed(data)
+
+    async def _finalize(self, _message: dict[str, Any]) -> None:
+        if self._session.has_begun:
+            await self._session.finalize()
+
+    # --- out ---
+
+    async def _write(self) -> None:
+        async for update in self._session.updates():
+            await self._tell(update)
+            if isinstance(update, Closed):
+                await self._socket.close(1000)
+
+    async def _tell(self, update: Update) -> None:
+        now = self._hub.clock()
+        match update:
+            case Interim(result):
+                if self._session.config.interim_results:
+                    await self._send(interim_json(result, now))
+            case Final(utterance, _):
+                await self._send(final_json(utterance, now))
+            case SpeechStarted(utterance_id, at_s):
+                await self._send({"type": "speech_started", "utterance_id": utterance_id, "start": at_s})
+            case Finalized(ordinal):
+                await self._send({"type": "finalized", "ordinal": ordinal})
+            case Closed(audio_seconds):
+                await self._send({"type": "closed", "audio_seconds": round(audio_seconds, 3)})
+            case Failed(code, message):
+                await self._refuse(code, message)
+
+    async def _fail(self, code: str, message: str) -> None:
+        """What was said before the error is still heard, as far as it comes in time; then the error and the end."""
+        try:
+            async with asyncio.timeout(self._hub.settings.join_wait_s):
+                async for update in self._session.updates():
+                    if isinstance(update, Closed | Failed):
+                        break
+                    await self._tell(update)
+        except TimeoutError:
+            log.info("A refused session's last results were not waited for.", extra=fields(session=self._session.id))
+        await self._refuse(code, message)
+
+    async def _refuse(self, code: str, message: str) -> None:
+        REFUSALS.labels(EDGE, code).inc()
+        await self._send({"type": "error"} | errors.body(code, message))
+        await self._socket.close(errors.CODES[code].websocket)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        """Raises ``TimeoutError`` when the client does not read for too long."""
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await self._socket.send_text(json.dumps(message, ensure_ascii=False))
+
+
+def router(hub: SessionHub, keys: Keys) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.websocket("/ws/v1/transcribe")
+    async def transcribe(socket: WebSocket) -> None:
+        await socket.accept()
+        query = dict(socket.query_params)
+        try:
+            owner = keys.check(socket.headers.get("authorization"), query.pop("api_key", None))
+            asked = parameters.apply(Asked(), query, hub.settings.max_vocabulary_terms)
+            asked = replace(asked, config=replace(asked.config, owner=owner))
+            session = hub.open(EDGE, traceparent=socket.headers.get("traceparent", ""))
+        except Refused as refused:
+            REFUSALS.labels(EDGE, refused.code).inc()
+            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message)))
+            await socket.close(errors.CODES[refused.code].websocket)
+            return
+        await NativeConnection(socket, hub, session, asked).run()
+
+    return routes

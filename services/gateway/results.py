@@ -1,0 +1,136 @@
+"""What comes back: one thread reads the result partitions this gateway owns and hands events of its sessions to the event loop.
+
+A consumer group (``gateway``) decides who owns which partition number; it carries no data. The records themselves come through a second consumer,
+assigned by hand to owned and draining partitions: a partition taken away is read until its last session here has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from voxrelay import codec
+from voxrelay.bus.api import Bus, Consumer, TopicPartition
+from voxrelay.errors import Poison, Unavailable
+from voxrelay.events import LANES, Event
+from voxrelay.telemetry import fields
+from voxrelay.topology import GATEWAY_READS, SEGMENT_TRANSCRIBED
+
+log = logging.getLogger(__name__)
+
+GROUP = "gateway"
+POLL_S = 0.05
+LOOK_AT_GROUP_EVERY_S = 0.5
+OUTAGE_PAUSE_S = 0.5
+
+Deliver = Callable[[Sequence[Event]], None]
+
+
+class ResultReader:
+    """``deliver`` is called from the reader's thread with events of the sessions that ``is_mine`` knows, in order for each session."""
+
+    def __init__(self, bus: Bus, is_mine: Callable[[str], bool], partitions_in_use: Callable[[], Collection[int]], deliver: Deliver) -> None:
+        self._bus, self._is_mine, self._in_use, self._deliver = bus, is_mine, partitions_in_use, deliver
+        self._ownership_topic = SEGMENT_TRANSCRIBED.name("live")
+        self._owned: set[int] = set()
+        self._positions: dict[TopicPartition, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gateway-results", daemon=True)
+        self.ready: frozenset[int] = frozenset()  # partitions new sessions may be put into
+        self.failed = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """For /ready: raises while no partition is owned and read."""
+        if not self.ready or self.failed.is_set():
+            raise Unavailable("The gateway owns no result partitions yet.")
+
+    def _run(self) -> None:
+        try:
+            self._read()
+        except Exception:
+            log.critical("The result reader failed.", exc_info=True)
+            self.failed.set()
+
+    def _read(self) -> None:
+        while not self._stop.is_set():  # the topics may not be there yet
+            try:
+                group = self._bus.subscribe(GROUP, [self._ownership_topic], self)
+                break
+            except Unavailable as error:
+                log.warning("The gateway waits for its topics.", extra=fields(reason=str(error)))
+                self._stop.wait(OUTAGE_PAUSE_S)
+        else:
+            return
+        reader: Consumer | None = None
+        next_look = 0.0
+        while not self._stop.is_set():
+            try:
+                if time.monotonic() >= next_look:
+                    next_look = time.monotonic() + LOOK_AT_GROUP_EVERY_S
+                    group.poll(1, 0.0 if reader else POLL_S)
+                    reader = self._follow(group, reader)
+                if reader is not None:
+                    self._take(reader)
+            except Unavailable as error:
+                log.warning("The log does not answer.", extra=fields(reason=str(error)))
+                self._stop.wait(OUTAGE_PAUSE_S)
+        if reader is not None:
+            reader.close()
+        group.close()
+
+    def _take(self, reader: Consumer) -> None:
+        events = []
+        for record in reader.poll(500, POLL_S):
+            self._positions[record.source] = record.offset + 1
+            if not self._is_mine(record.key.decode(errors="replace")):
+                continue
+            try:
+                events.append(codec.decode(record.key, record.value, record.headers))
+            except Poison as poison:
+                log.warning("A result could not be read.", extra=fields(topic=record.topic, offset=record.offset, reason=poison.reason))
+        if events:
+            self._deliver(events)
+
+    def _follow(self, group: Consumer, reader: Consumer | None) -> Consumer | None:
+        """The reader for what is owned or still in use now; the same one if nothing changed."""
+        wanted = self._owned | set(self._in_use())
+        sources = {TopicPartition(t.name(lane), number) for t in GATEWAY_READS for lane in LANES if lane in t.lanes for number in wanted}
+        # Nothing is read through the group; its offsets move on so that nobody keeps records for it.
+        group.commit(
+            {source: at for source, at in self._positions.items() if source.topic == self._ownership_topic and source.partition in self._owned}
+        )
+        if sources == set(self._positions):
+            self.ready = frozenset(self._owned)
+            return reader
+        self.ready = frozenset(self._owned & {source.partition for source in self._positions})
+        new = sources - set(self._positions)
+        ends = {source: end for source, (_, end) in self._bus.offsets(new).items()}
+        self._positions = {source: self._positions[source] for source in sources & set(self._positions)} | ends
+        if reader is not None:
+            reader.close()
+        fresh = self._bus.read(self._positions) if self._positions else None
+        self.ready = frozenset(self._owned)
+        group.pause([TopicPartition(self._ownership_topic, number) for number in self._owned])
+        return fresh
+
+    # --- Rebalance ---
+
+    def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self._owned.update(source.partition for source in sources)
+        return {source: end for source, (_, end) in self._bus.offsets(sources).items()}
+
+    def revoked(self, sources: Sequence[TopicPartition]) -> None:
+        self._owned.difference_update(source.partition for source in sources)
+        self.ready = self.ready & self._owned
+
+    def lost(self, sources: Sequence[TopicPartition]) -> None:
+        self.revoked(sources)

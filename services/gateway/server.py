@@ -1,0 +1,144 @@
+"""uvicorn and gRPC on one event loop in one thread, so that the gateway can stand alone or inside the embedded platform."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc.aio
+import uvicorn
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.gateway.app import Views, build_app
+from services.gateway.auth import Keys
+from services.gateway.protocols import recognition
+from services.gateway.sessions import SessionHub
+from services.gateway.settings import GatewaySettings
+from voxrelay.bus.api import Bus
+from voxrelay.engines import EngineUnusable
+from voxrelay.probe import Checks
+from voxrelay.rpc import MAX_MESSAGE_BYTES
+from voxrelay.telemetry import fields
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+RPC_THREADS = 8
+DRAIN_LOOK_S = 0.2
+
+Registration = Callable[[Any], Sequence[str]]
+
+
+class GatewayServer:
+    """``start`` returns once both ports listen. ``stop`` drains: no new sessions, the open ones may finish for ``drain_s``."""
+
+    def __init__(
+        self, bus: Bus, settings: GatewaySettings, host: str, checks: Checks, views: Views | None, rpc_services: Sequence[Registration] = ()
+    ) -> None:
+        """``rpc_services`` are further gRPC services for the same port. Raises ``EngineUnusable`` for an address that would be open to everybody."""
+        self._keys = Keys(settings.api_keys_sha256)
+        if host not in LOOPBACK and not self._keys.are_needed:
+            raise EngineUnusable(
+                f"Listening on {host} without API keys would let everybody in: set VOXRELAY_GATEWAY_API_KEYS_SHA256 or listen on 127.0.0.1."
+            )
+        self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
+        self._listening = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
+        self.port = self.grpc_port = 0
+
+    def start(self) -> None:
+        """Raises what kept a port from listening, as ``OSError`` with the port in it."""
+        self._socket = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((self._host, self._settings.port))
+        except OSError as error:
+            raise OSError(f"Port {self._settings.port} on {self._host} cannot be listened on: {error.strerror}.") from error
+        self.port = self._socket.getsockname()[1]
+        self._thread.start()
+        self._listening.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    @property
+    def has_failed(self) -> bool:
+        return not self._thread.is_alive() or self._hub.failed
+
+    def _run(self) -> None:
+        import uvloop
+
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+            log.critical("The gateway failed.", exc_info=True)
+        finally:
+            self._listening.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._hub = SessionHub(self._bus, self._settings)
+        await self._hub.start()
+        app = build_app(self._hub, self._keys, self._checks, self._views)
+        config = uvicorn.Config(
+            app,
+            ws="websockets-sansio",
+            ws_max_size=self._settings.max_frame_bytes,
+            ws_per_message_deflate=False,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+        )
+        server = uvicorn.Server(config)
+        rpc = await self._start_rpc()
+        serving = asyncio.create_task(self._serve_http(server))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        self._listening.set()
+        log.info("The gateway listens.", extra=fields(port=self.port, grpc_port=self.grpc_port))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+        await self._drain()
+        server.should_exit = True
+        await serving
+        await rpc.stop(1.0)
+        await self._hub.close()
+
+    async def _serve_http(self, server: uvicorn.Server) -> None:
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the process's business
+        await server.serve(sockets=[self._socket])
+
+    async def _drain(self) -> None:
+        self._hub.is_draining = True
+        deadline = self._loop.time() + self._settings.drain_s
+        while self._hub.open_sessions and self._loop.time() < deadline:
+            await asyncio.sleep(DRAIN_LOOK_S)
+
+    async def _start_rpc(self) -> grpc.aio.Server:
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+        server = grpc.aio.server(migration_thread_pool=ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc"), options=options)
+        names = recognition.add(server, self._hub, self._keys)
+        for register in self._rpc_services:
+            names.extend(register(server))
+        servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set where grpc.aio is there
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        for name in ("", *names):
+            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        self.grpc_port = server.add_insecure_port(f"{self._host}:{self._settings.grpc_port}")
+        await server.start()
+        return server

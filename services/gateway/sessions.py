@@ -1,0 +1,347 @@
+"""The one session object that every protocol translates to, and the hub that holds them.
+
+Everything here runs on one event loop; the log's threads reach it through ``call_soon_threadsafe`` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from services.gateway.assembly import Assembly
+from services.gateway.outbox import Outbox
+from services.gateway.results import ResultReader
+from services.gateway.settings import GatewaySettings
+from services.gateway.updates import Closed, Failed, Final, Interim, Update
+from voxrelay import codec
+from voxrelay.bus.api import Bus
+from voxrelay.bus.partitioner import partition_of
+from voxrelay.errors import Refused, Unavailable
+from voxrelay.events import (
+    AudioReceived,
+    EndReason,
+    Event,
+    FinalizeRequested,
+    Lane,
+    Payload,
+    SessionConfig,
+    SessionConfigured,
+    SessionEnded,
+    SessionOpened,
+    SynthesisProduced,
+    SynthesisRequested,
+)
+from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, GATEWAY_SESSIONS, PUBLISH_SECONDS, REFUSALS
+from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
+
+log = logging.getLogger(__name__)
+
+MIN_CHUNK_S = 0.02
+MAX_CHUNK_S = 1.0
+TICK_S = 0.05
+RETRY_S = 0.01
+PRODUCER = "gateway"
+
+
+def new_traceparent() -> str:
+    """A fresh W3C trace: version, trace id, parent id, sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+class _Channel:
+    """The way of one session onto the log: sequence, stamps, acknowledgements."""
+
+    def __init__(self, hub: SessionHub, session_id: str, topic: Topic, lane: Lane, traceparent: str) -> None:
+        self._hub, self.session_id, self._topic, self._name, self._traceparent = hub, session_id, topic, topic.name(lane), traceparent
+        self._sequence = 0
+        self._sent_bytes = 0  # written by the loop alone
+        self._acknowledged_bytes = 0  # written by the producer's thread alone
+        self.failure: Exception | None = None
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        return self._sent_bytes - self._acknowledged_bytes
+
+    async def send(self, payload: Payload) -> None:
+        """Waits while too much is on its way. Raises ``Refused`` when the log took it no more."""
+        while self.unacknowledged_bytes > self._hub.settings.max_unacknowledged_bytes and self.failure is None:
+            await asyncio.sleep(RETRY_S)
+        now = self._hub.clock()
+        sequence = self._sequence + 1
+        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self._traceparent)
+        key, value, headers = codec.encode(event, self._topic.encoding)
+        size = len(value)
+
+        def delivered(error: Exception | None) -> None:
+            self._acknowledged_bytes += size
+            PUBLISH_SECONDS.observe(self._hub.clock() - now)
+            if error is not None:
+                self.failure = error
+
+        while True:
+            if self.failure is not None:
+                raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
+            try:
+                self._hub.producer.send(self._name, key, value, headers, on_delivered=delivered)
+                break
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+        self._sequence = sequence
+        self._sent_bytes += size
+
+
+class LiveSession:
+    """One call. A protocol sends audio and control in, and reads ``updates`` out, at the same time."""
+
+    def __init__(self, hub: SessionHub, channel: _Channel, edge: str) -> None:
+        self._hub, self._channel, self.edge = hub, channel, edge
+        self.id = channel.session_id
+        self.config = SessionConfig()
+        self._assembly: Assembly | None = None  # until the session has begun
+        self._outbox = Outbox(hub.settings.max_unsent_messages)
+        self._held = bytearray()
+        self._frames_sent = 0
+        self._finalizes = 0
+        self._opened_at = hub.clock()
+        self._closing_since: float | None = None
+        self._has_result = False
+
+    @property
+    def audio_seconds(self) -> float:
+        return self._frames_sent / self.config.sample_rate_hz
+
+    @property
+    def is_closing(self) -> bool:
+        return self._closing_since is not None
+
+    @property
+    def has_begun(self) -> bool:
+        return self._assembly is not None
+
+    async def begin(self, config: SessionConfig) -> None:
+        """Publish the opening. Once, before any audio: what the audio is must be known by then."""
+        self.config = config
+        self._assembly = Assembly(config, self._hub.settings.join_wait_s)
+        await self._channel.send(SessionOpened(config, self._opened_at))
+
+    async def send_audio(self, pcm_s16le: bytes) -> None:
+        """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest."""
+        self._held += pcm_s16le
+        frame_bytes = 2 * self.config.channels
+        least = int(MIN_CHUNK_S * self.config.sample_rate_hz) * frame_bytes
+        if len(self._held) >= least:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        frame_bytes = 2 * self.config.channels
+        most = int(MAX_CHUNK_S * self.config.sample_rate_hz) * frame_bytes
+        while len(self._held) >= frame_bytes:
+            size = min(most, len(self._held) // frame_bytes * frame_bytes)
+            chunk = bytes(self._held[:size])
+            del self._held[:size]
+            await self._channel.send(AudioReceived(self._frames_sent, chunk))
+            self._frames_sent += size // frame_bytes
+            AUDIO_SECONDS.labels(self.edge).inc(size / frame_bytes / self.config.sample_rate_hz)
+
+    async def finalize(self) -> int:
+        """What was said so far becomes final; ``Finalized`` with the returned ordinal follows."""
+        await self._flush()
+        self._finalizes += 1
+        await self._channel.send(FinalizeRequested(self._finalizes))
+        return self._finalizes
+
+    async def configure(self, config: SessionConfig) -> None:
+        """In force for the audio after it. Rate, channels and stages stay as they were opened."""
+        await self._flush()
+        self.config = config
+        await self._channel.send(SessionConfigured(config))
+
+    async def close(self, reason: EndReason = "closed") -> None:
+        """No more audio comes. What was said so far is still finished, and ``Closed`` is the last update."""
+        if self._closing_since is None:
+            self._closing_since = self._hub.clock()
+            if self._assembly is None:
+                self._outbox.put(Closed(0.0))
+                return
+            await self._flush()
+            await self._channel.send(SessionEnded(reason, self.audio_seconds))
+
+    async def updates(self) -> AsyncIterator[Update]:
+        """Ends after ``Closed`` or ``Failed``."""
+        while (update := await self._outbox.get()) is not None:
+            yield update
+            if isinstance(update, Closed | Failed):
+                return
+
+    def leave(self) -> None:
+        """Nobody reads the updates any more."""
+        self._outbox.end()
+        self._hub.drop(self.id)
+
+    # --- the hub's side ---
+
+    def push(self, event: Event) -> None:
+        if self._assembly is None:
+            return
+        now = self._hub.clock()
+        if self._closing_since is not None:
+            self._closing_since = now
+        for update in self._assembly.push(event, now):
+            self._measure(update, event, now)
+            self._outbox.put(update)
+
+    def tick(self, now: float) -> None:
+        if self._assembly is None:
+            return
+        for update in self._assembly.due(now):
+            self._outbox.put(update)
+        if self._channel.failure is not None:
+            self._outbox.put(Failed("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment."))
+        elif self._closing_since is not None and now - self._closing_since > self._hub.settings.stage_timeout_s:
+            missing = ", ".join(self._assembly.missing) or "the results"
+            self._outbox.put(Failed("STAGE_TIMEOUT", f"No answer from {missing}; what it finishes later is kept under the session's id."))
+
+    def _measure(self, update: Update, event: Event, now: float) -> None:
+        if not self._has_result and isinstance(update, Interim | Final):
+            self._has_result = True
+            FIRST_RESULT_SECONDS.labels(self.edge).observe(now - self._opened_at)
+        if isinstance(update, Final) and event.received_at:
+            FINAL_SECONDS.labels(self.edge).observe(max(0.0, now - event.received_at))
+
+
+class SpeechRequest:
+    """One text on its way to speech; ``pieces`` gives the audio while it is made."""
+
+    def __init__(self, hub: SessionHub, session_id: str) -> None:
+        self._hub, self.id = hub, session_id
+        self._pieces: asyncio.Queue[SynthesisProduced] = asyncio.Queue()
+        self._last = 0
+
+    def push(self, event: Event) -> None:
+        if isinstance(event.payload, SynthesisProduced) and event.sequence > self._last:
+            self._last = event.sequence
+            self._pieces.put_nowait(event.payload)
+
+    def tick(self, now: float) -> None:
+        """Nothing falls due by itself."""
+
+    async def pieces(self) -> AsyncIterator[SynthesisProduced]:
+        """In order; ends after the last. Raises ``Refused`` when synth does not answer in time."""
+        try:
+            while True:
+                try:
+                    piece = await asyncio.wait_for(self._pieces.get(), self._hub.settings.stage_timeout_s)
+                except TimeoutError:
+                    raise Refused("STAGE_TIMEOUT", "No answer from synth; try again in a moment.") from None
+                yield piece
+                if piece.is_last:
+                    return
+        finally:
+            self._hub.drop(self.id)
+
+
+class SessionHub:
+    """Opens sessions, routes results to them, ticks them. One for the gateway; lives on the loop that calls ``start``."""
+
+    def __init__(self, bus: Bus, settings: GatewaySettings, clock: Callable[[], float] = time.time) -> None:
+        self._bus, self.settings, self.clock = bus, settings, clock
+        self.producer = bus.producer(linger_ms=settings.linger_ms)
+        self._sessions: dict[str, LiveSession | SpeechRequest] = {}
+        self._reader = ResultReader(bus, self._sessions.__contains__, self._partitions_in_use, self._deliver)
+        self._partitions = 0
+        self.is_draining = False
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader.start()
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def close(self) -> None:
+        """After this no session lives; those still open are ended on the log first."""
+        for session in list(self._sessions.values()):
+            if isinstance(session, LiveSession):
+                await session.close("vanished")
+        self._ticking.cancel()
+        await asyncio.to_thread(self._reader.close)
+        await asyncio.to_thread(self.producer.close)
+
+    def check(self) -> None:
+        """For /ready."""
+        self._reader.check()
+        if self.is_draining:
+            raise Unavailable("The gateway is ending; it takes no new sessions.")
+
+    @property
+    def failed(self) -> bool:
+        return self._reader.failed.is_set()
+
+    @property
+    def open_sessions(self) -> int:
+        return sum(isinstance(session, LiveSession) for session in self._sessions.values())
+
+    def open(self, edge: str, lane: Lane = "live", traceparent: str = "") -> LiveSession:
+        """A session that has an id and has not begun. Raises ``Refused`` when the gateway is full, ending, or owns no partition yet."""
+        self._admit(edge)
+        session_id = self._mint()
+        channel = _Channel(self, session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
+        session = self._sessions[session_id] = LiveSession(self, channel, edge)
+        GATEWAY_SESSIONS.labels(edge).inc()
+        return session
+
+    async def speak(self, request: SynthesisRequested) -> SpeechRequest:
+        """Raises ``Refused`` as ``open`` does."""
+        self._admit("speak")
+        session_id = self._mint()
+        speech = self._sessions[session_id] = SpeechRequest(self, session_id)
+        await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(request)
+        return speech
+
+    def drop(self, session_id: str) -> None:
+        session = self._sessions.pop(session_id, None)
+        if isinstance(session, LiveSession):
+            GATEWAY_SESSIONS.labels(session.edge).dec()
+
+    def _admit(self, edge: str) -> None:
+        if self.is_draining:
+            self._refuse(edge, "SHUTTING_DOWN", "This gateway is ending; connect again.")
+        if len(self._sessions) >= self.settings.max_sessions:
+            self._refuse(edge, "TOO_MANY_SESSIONS", "This gateway has all the sessions it can hold; try again in a moment.")
+        if not self._reader.ready or not self._partitions:
+            self._refuse(edge, "NOT_READY", "This gateway is still starting; try again in a moment.")
+
+    def _refuse(self, edge: str, code: str, message: str) -> None:
+        REFUSALS.labels(edge, code).inc()
+        raise Refused(code, message)
+
+    def _mint(self) -> str:
+        """An id whose partition this gateway reads."""
+        ready = self._reader.ready
+        while True:
+            session_id = uuid.uuid4().hex
+            if partition_of(session_id.encode(), self._partitions) in ready:
+                return session_id
+
+    def _partitions_in_use(self) -> set[int]:
+        return {partition_of(session_id.encode(), self._partitions) for session_id in list(self._sessions)} if self._partitions else set()
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        self._loop.call_soon_threadsafe(self._push, events)
+
+    def _push(self, events: Sequence[Event]) -> None:
+        for event in events:
+            session = self._sessions.get(event.session_id)
+            if session is not None:
+                session.push(event)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            if not self._partitions and self._reader.ready:
+                self._partitions = await asyncio.to_thread(self._bus.partitions, AUDIO_RECEIVED.name("live"))
+            now = self.clock()
+            for session in list(self._sessions.values()):
+                session.tick(now)

@@ -1,0 +1,30 @@
+"""What an operator may set of the gateway: variables VOXRELAY_GATEWAY_…"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from voxrelay.settings import Settings
+
+
+class GatewaySettings(Settings):
+    model_config = SettingsConfigDict(env_prefix="VOXRELAY_GATEWAY_", extra="ignore", frozen=True)
+
+    port: int = Field(8080, ge=0, le=65535, description="WebSocket and REST; 0 takes a free one")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC; 0 takes a free one")
+    api_keys_sha256: tuple[str, ...] = Field((), description="hex SHA-256 of the keys that are let in, as a JSON list; none: no key is asked for")
+    max_sessions: int = Field(1000, ge=1, description="live sessions at once; more are refused")
+    session_lifetime_s: float = Field(1800.0, gt=0, description="a connection lives at most so long")
+    idle_s: float = Field(60.0, gt=0, description="a connection without any message for so long is closed")
+    join_wait_s: float = Field(1.5, ge=0, description="how long a final waits for its speaker and attributes")
+    stage_timeout_s: float = Field(30.0, gt=0, description="how long a closed session waits for a stage's next word before it fails naming it")
+    max_file_bytes: int = Field(500 * 1024 * 1024, ge=1, description="largest file taken")
+    max_audio_s: float = Field(4 * 3600.0, gt=0, description="longest audio taken from a file or container")
+    max_frame_bytes: int = Field(1024 * 1024, ge=1024, description="largest WebSocket message taken")
+    max_unacknowledged_bytes: int = Field(4 * 1024 * 1024, ge=65536, description="audio of one session on its way to the log; more waits")
+    max_unsent_messages: int = Field(256, ge=8, description="results waiting for a slow client: interims go first, then the connection")
+    max_vocabulary_terms: int = Field(1000, ge=0, description="custom vocabulary of one session")
+    max_text_characters: int = Field(20_000, ge=1, description="text of one synthesis request")
+    drain_s: float = Field(25.0, ge=0, description="after SIGTERM open sessions may finish for so long")
+    linger_ms: float = Field(5.0, ge=0, le=100, description="the producer gathers records for so long: fewer, larger requests to the broker")

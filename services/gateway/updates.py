@@ -1,0 +1,50 @@
+"""What a session tells its protocol, whatever the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from voxrelay.events import SegmentTranscribed
+from voxrelay.join import JoinedUtterance
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    utterance_id: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interim:
+    result: SegmentTranscribed
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """In the order the utterances were spoken; nothing of this utterance comes after it."""
+
+    utterance: JoinedUtterance
+    end_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """Everything said before the client's ``ordinal``-th finalize has been sent as final."""
+
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """All stages the session asked for have finished."""
+
+    audio_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    code: str
+    message: str
+
+
+Update = SpeechStarted | Interim | Final | Finalized | Closed | Failed
