@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RPC_THREADS = 8
 DRAIN_LOOK_S = 0.2
+READY_WITHIN_S = 5.0  # after that it listens all the same, and /ready tells what is missing
 
 Registration = Callable[[Any], Sequence[str]]
 
@@ -106,7 +107,8 @@ class GatewayServer:
         server = uvicorn.Server(config)
         rpc = await self._start_rpc()
         serving = asyncio.create_task(self._serve_http(server))
-        while not server.started and not serving.done():
+        deadline = self._loop.time() + READY_WITHIN_S
+        while not serving.done() and not (server.started and (self._hub.is_ready or self._loop.time() > deadline)):
             await asyncio.sleep(0.01)
         self._listening.set()
         log.info("The gateway listens.", extra=fields(port=self.port, grpc_port=self.grpc_port))

@@ -276,6 +276,10 @@ class SessionHub:
             raise Unavailable("The gateway is ending; it takes no new sessions.")
 
     @property
+    def is_ready(self) -> bool:
+        return bool(self._reader.ready and self._partitions)
+
+    @property
     def failed(self) -> bool:
         return self._reader.failed.is_set()
 
@@ -310,7 +314,7 @@ class SessionHub:
             self._refuse(edge, "SHUTTING_DOWN", "This gateway is ending; connect again.")
         if len(self._sessions) >= self.settings.max_sessions:
             self._refuse(edge, "TOO_MANY_SESSIONS", "This gateway has all the sessions it can hold; try again in a moment.")
-        if not self._reader.ready or not self._partitions:
+        if not self.is_ready:
             self._refuse(edge, "NOT_READY", "This gateway is still starting; try again in a moment.")
 
     def _refuse(self, edge: str, code: str, message: str) -> None:

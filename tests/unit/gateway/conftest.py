@@ -1,0 +1,201 @@
+"""A real gateway on real sockets over the in-memory bus, with hand-written stages that need no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from services.gateway.server import GatewayServer
+from services.gateway.settings import GatewaySettings
+from voxrelay.audio import SAMPLE_RATE_HZ
+from voxrelay.bus.memory import MemoryBus
+from voxrelay.events import (
+    Attribute,
+    AudioDenoised,
+    AudioReceived,
+    Event,
+    FinalizeRequested,
+    SegmentClassified,
+    SegmentDiarized,
+    SegmentTranscribed,
+    SessionConfigured,
+    SessionEnded,
+    SessionOpened,
+    SpeakerSegment,
+    StageFinished,
+    SynthesisProduced,
+    SynthesisRequested,
+    UtteranceEnded,
+    UtteranceStarted,
+    Word,
+)
+from voxrelay.process import ServiceThreads
+from voxrelay.service import Service, StagePart
+from voxrelay.settings import PlatformSettings
+from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT, DENOISE, DIARIZE, SYNTH, TRANSCRIBE, topic_specs
+
+UTTERANCE_SAMPLES = SAMPLE_RATE_HZ  # the scripted denoise calls every second of audio an utterance
+
+
+class _Scripted:
+    """State and bookkeeping all scripted stages share: a number a session."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {}
+
+    def snapshot(self, session_id: str) -> bytes | None:
+        return None
+
+    def restore(self, session_id: str, state: bytes) -> None:
+        raise AssertionError("nothing is ever saved here")
+
+    def forget(self, session_id: str) -> None:
+        self.state.pop(session_id, None)
+
+
+class ScriptedDenoise(_Scripted):
+    """Every second is an utterance; finalize and the end close the one that is open."""
+
+    def process(self, batch: Sequence[Event]) -> Iterator[Event]:
+        for event in batch:
+            session, payload = event.session_id, event.payload
+            if isinstance(payload, SessionOpened):
+                self.state[session] = {"at": 0, "open": None, "count": 0, "config": payload.config}
+                yield event
+            elif session in self.state:
+                yield from self._handle(session, payload, self.state[session])
+
+    def _handle(self, session: str, payload: Any, state: dict[str, Any]) -> Iterator[Event]:
+        if isinstance(payload, AudioReceived):
+            samples = len(payload.pcm_s16le) // 2 // state["config"].channels * SAMPLE_RATE_HZ // state["config"].sample_rate_hz
+            yield Event(session, AudioDenoised(state["at"], bytes(2 * samples)))
+            while samples:
+                if state["open"] is None:
+                    state["count"] += 1
+                    state["open"] = state["at"]
+                    yield Event(session, UtteranceStarted(f"u{state['count']}", state["at"]))
+                step = min(samples, state["open"] + UTTERANCE_SAMPLES - state["at"])
+                state["at"] += step
+                samples -= step
+                if state["at"] == state["open"] + UTTERANCE_SAMPLES:
+                    yield self._end(session, state, "pause")
+        elif isinstance(payload, FinalizeRequested):
+            if state["open"] is not None:
+                yield self._end(session, state, "finalize")
+            yield Event(session, payload)
+        elif isinstance(payload, SessionConfigured):
+            yield Event(session, payload)
+        elif isinstance(payload, SessionEnded):
+            if state["open"] is not None:
+                yield self._end(session, state, "end")
+            yield Event(session, SessionEnded(payload.reason, state["at"] / SAMPLE_RATE_HZ))
+            yield Event(session, StageFinished("denoise", state["count"], state["at"] / SAMPLE_RATE_HZ))
+
+    def _end(self, session: str, state: dict[str, Any], reason: Any) -> Event:
+        ended = UtteranceEnded(f"u{state['count']}", state["open"], state["at"], reason)
+        state["open"] = None
+        return Event(session, ended)
+
+
+class ScriptedResults(_Scripted):
+    """An answer to every utterance of a session that asked for this stage, made by ``answer``."""
+
+    def __init__(self, name: str, answer: Callable[[UtteranceEnded, Any], Sequence[Any]]) -> None:
+        super().__init__()
+        self._name, self._answer = name, answer
+
+    def process(self, batch: Sequence[Event]) -> Iterator[Event]:
+        for event in batch:
+            session, payload = event.session_id, event.payload
+            if isinstance(payload, SessionOpened) and self._name in payload.config.stages:
+                self.state[session] = payload.config
+            elif session not in self.state:
+                continue
+            elif isinstance(payload, SessionConfigured):
+                self.state[session] = payload.config
+            elif isinstance(payload, UtteranceEnded):
+                for result in self._answer(payload, self.state[session]):
+                    yield Event(session, result)
+            elif isinstance(payload, SessionEnded):
+                yield Event(session, StageFinished(self._name, 1, payload.audio_seconds))
+
+
+def transcribe(ended: UtteranceEnded, config: Any) -> Sequence[Any]:
+    start_s, end_s = ended.start_sample / SAMPLE_RATE_HZ, ended.end_sample / SAMPLE_RATE_HZ
+    text = " ".join(["hello", ended.utterance_id, *config.custom_vocabulary])
+    words = tuple(Word(word, start_s, end_s, 0.9) for word in text.split())
+    interim = SegmentTranscribed(ended.utterance_id, 1, False, start_s, end_s, "hello", 0.5)
+    return interim, SegmentTranscribed(ended.utterance_id, 2, True, start_s, end_s, text, 0.9, words, "en")
+
+
+def diarize(ended: UtteranceEnded, config: Any) -> Sequence[Any]:
+    start_s, end_s = ended.start_sample / SAMPLE_RATE_HZ, ended.end_sample / SAMPLE_RATE_HZ
+    speaker = f"S{(int(ended.utterance_id[1:]) - 1) % 2 + 1}"
+    return (SegmentDiarized(ended.utterance_id, 1, True, start_s, end_s, (SpeakerSegment(speaker, start_s, end_s, 0.8),)),)
+
+
+def classify(ended: UtteranceEnded, config: Any) -> Sequence[Any]:
+    attributes = (Attribute("gender", "female", 0.7), Attribute("pitch", 210.0, 0.9, "Hz"))
+    return (SegmentClassified(ended.utterance_id, 1, True, 0.0, 1.0, attributes),)
+
+
+class ScriptedText(_Scripted):
+    def process(self, batch: Sequence[Event]) -> Iterator[Event]:
+        for event in batch:
+            if isinstance(event.payload, SegmentTranscribed) and event.payload.is_final:
+                attributes = (Attribute("sentiment", "neutral", 0.6),)
+                yield Event(event.session_id, SegmentClassified(event.payload.utterance_id, 1, True, 0.0, 1.0, attributes))
+            elif isinstance(event.payload, StageFinished):
+                yield Event(event.session_id, StageFinished("classify.text", 1))
+
+
+class ScriptedSynth(_Scripted):
+    def process(self, batch: Sequence[Event]) -> Iterator[Event]:
+        for event in batch:
+            if isinstance(event.payload, SynthesisRequested):
+                rate_hz = event.payload.sample_rate_hz or 22_050
+                for index in range(3):
+                    yield Event(event.session_id, SynthesisProduced(index, index == 2, index * 1000, rate_hz, b"\x01\x02" * 1000))
+
+
+def scripted_service() -> Service:
+    parts = [
+        StagePart(DENOISE, lambda lane: ScriptedDenoise()),
+        StagePart(TRANSCRIBE, lambda lane: ScriptedResults("transcribe", transcribe)),
+        StagePart(DIARIZE, lambda lane: ScriptedResults("diarize", diarize)),
+        StagePart(CLASSIFY, lambda lane: ScriptedResults("classify", classify)),
+        StagePart(CLASSIFY_TEXT, lambda lane: ScriptedText()),
+        StagePart(SYNTH, lambda lane: ScriptedSynth()),
+    ]
+    return Service("scripted", parts)
+
+
+@pytest.fixture
+def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
+    """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer."""
+    started: list[tuple[GatewayServer, ServiceThreads]] = []
+
+    def make(leave_out: Sequence[str] = (), **changes: Any) -> GatewayServer:
+        bus = MemoryBus()
+        bus.create_topics(topic_specs(4))
+        service = scripted_service()
+        kept = Service("scripted", [part for part in service.stages if part.node.name not in leave_out])
+        threads = ServiceThreads(bus, PlatformSettings(), [kept])
+        threads.start()
+        settings = GatewaySettings(port=0, grpc_port=0, drain_s=0.0).model_copy(update=changes)
+        server = GatewayServer(bus, settings, "127.0.0.1", {}, None)
+        server.start()
+        started.append((server, threads))
+        return server
+
+    yield make
+    for server, threads in started:
+        server.stop()
+        threads.stop()
+
+
+@pytest.fixture
+def gateway(make_gateway: Callable[..., GatewayServer]) -> GatewayServer:
+    return make_gateway()
