@@ -158,8 +158,11 @@ def exponential_integral(x: Float32Array) -> Float32Array:
     """E1(x) for x > 0 (Abramowitz and Stegun 5.1.53 below 1, 5.1.56 above)."""
     x = np.maximum(x, np.float32(1e-8))
     s = np.minimum(x, np.float32(1.0))
-    small = np.polyval([0.00107857, -0.00976004, 0.05519968, -0.24991055, 0.99999193, -0.57721566], s).astype(np.float32) - np.log(s)
+    small = np.float32(0.00107857) * s
+    for coefficient in (-0.00976004, 0.05519968, -0.24991055, 0.99999193):
+        small = (small + np.float32(coefficient)) * s
+    small = small - np.float32(0.57721566) - np.log(s)
     b = np.maximum(x, np.float32(1.0))
     above = (((b + np.float32(8.5733287401)) * b + np.float32(18.0590169730)) * b + np.float32(8.6347608925)) * b + np.float32(0.2677737343)
     below = (((b + np.float32(9.5733223454)) * b + np.float32(25.6329561486)) * b + np.float32(21.0996530827)) * b + np.float32(3.9584969228)
-    return np.where(x < 1, small, np.exp(-b) / b * above / below).astype(np.float32)
+    return np.where(x < np.float32(1.0), small, np.exp(-b) / b * above / below)
