@@ -47,13 +47,14 @@ class BoundaryRules:
 class Boundaries:
     """The utterances of one session. Feed frames in order; what comes out is in order, disjoint and never longer than ``rules.longest``.
 
-    ``is_gated`` false (no voice activity wanted) makes everything utterances. Both that and the pause may be set anew between frames.
+    ``is_gated`` false (no voice activity wanted) makes everything utterances.
     """
 
     def __init__(self, rules: BoundaryRules, *, pause: int, is_gated: bool) -> None:
         self._rules = rules
-        self.pause = pause
-        self.is_gated = is_gated
+        self._pause = pause
+        self._is_gated = is_gated
+        self._heard = 0  # end of the newest frame
         self.utterances = 0  # ended so far
         self._open_from = NO_SPEECH
         self._last_end = 0
@@ -66,8 +67,15 @@ class Boundaries:
     def open_id(self) -> str:
         return f"u{self.utterances + 1}" if self._open_from != NO_SPEECH else ""
 
+    def configure(self, *, pause: int, is_gated: bool) -> None:
+        """For the frames that follow. What was an utterance because everything was stays one up to here."""
+        if is_gated and not self._is_gated:
+            self._speech_until = self._heard
+        self._pause, self._is_gated = pause, is_gated
+
     def hear(self, start: int, end: int, probability: float, snr_db: float) -> Iterator[Boundary]:
         """The next frame [start, end); all before it is decided."""
+        self._heard = end
         self._is_speech = probability >= (self._rules.offset if self._is_speech else self._rules.onset)
         if self._open_from == NO_SPEECH:
             yield from self._wait(start, end)
@@ -82,13 +90,13 @@ class Boundaries:
         if self._open_from == NO_SPEECH:
             return
         end = position
-        if self.is_gated and not self._is_speech:
+        if self._is_gated and not self._is_speech:
             end = min(position, self._speech_until + self._rules.after)
         yield self._end(max(end, self._open_from), reason, snr_db)
 
     def _wait(self, start: int, end: int) -> Iterator[Boundary]:
-        if not self.is_gated:
-            yield self._begin(self._last_end, start)
+        if not self._is_gated:
+            yield self._begin(start, start)
         elif not self._is_speech:
             self._speech_from = NO_SPEECH
         else:
@@ -105,9 +113,9 @@ class Boundaries:
 
     def _end_if_due(self, now: int, snr_db: float) -> Iterator[Boundary]:
         length, silence = now - self._open_from, now - self._speech_until
-        if silence >= self._rules.pause_at(length, self.pause):
-            is_cut = not self.is_gated or silence < self.pause
-            if self.is_gated:
+        if silence >= self._rules.pause_at(length, self._pause):
+            is_cut = not self._is_gated or silence < self._pause
+            if self._is_gated:
                 yield self._end(min(now, self._speech_until + self._rules.after), "length" if is_cut else "pause", snr_db)
             elif length > self._rules.soft_length:
                 yield from self._split(max(now - silence // 2, now - LOOK_BACK_SAMPLES), now, snr_db)
@@ -132,8 +140,9 @@ class Boundaries:
 
     def dump(self) -> dict[str, Any]:
         return {
-            "pause": self.pause,
-            "is_gated": self.is_gated,
+            "pause": self._pause,
+            "is_gated": self._is_gated,
+            "heard": self._heard,
             "utterances": self.utterances,
             "open_from": self._open_from,
             "last_end": self._last_end,
@@ -146,7 +155,8 @@ class Boundaries:
     @classmethod
     def load(cls, rules: BoundaryRules, saved: dict[str, Any]) -> Boundaries:
         restored = cls(rules, pause=saved["pause"], is_gated=saved["is_gated"])
-        restored.utterances, restored._open_from, restored._last_end = saved["utterances"], saved["open_from"], saved["last_end"]
+        restored._heard, restored.utterances = saved["heard"], saved["utterances"]
+        restored._open_from, restored._last_end = saved["open_from"], saved["last_end"]
         restored._is_speech, restored._speech_from, restored._speech_until = saved["is_speech"], saved["speech_from"], saved["speech_until"]
         restored._recent.extend((start, probability) for start, probability in saved["recent"])
         return restored

@@ -37,7 +37,7 @@ class Passage:
 
 
 class Suppressor(Protocol):
-    """Noise suppression with a constant delay. One thread at a time.
+    """Noise suppression with a constant delay. Thread-safe: all that changes is in the states, and those are the caller's.
 
     For n samples given so far, ``max(0, n - delay_samples)`` have come back: sample k out is sample k in, cleaned. Strength 0 gives the
     samples back to within a ten-thousandth of a 16-bit step. What a session gets is the same bits whichever sessions go with it
@@ -60,7 +60,7 @@ class Suppressor(Protocol):
 
 
 class SpeechDetector(Protocol):
-    """Speech probability of frames of 512 samples at 16 kHz. One thread at a time; exact in the same sense as ``Suppressor``."""
+    """Speech probability of frames of 512 samples at 16 kHz. Thread-safe and exact in the same sense as ``Suppressor``."""
 
     @property
     def engine(self) -> Engine: ...

@@ -65,8 +65,7 @@ class DenoiseSession:
     def configure(self, config: SessionConfig) -> None:
         """For all audio that is not decided yet. The rate and the channels stay."""
         self.config = config
-        self.boundaries.pause = self._front_end.pause_samples(config)
-        self.boundaries.is_gated = config.vad_enabled
+        self.boundaries.configure(pause=self._front_end.pause_samples(config), is_gated=config.vad_enabled)
 
     def frames_of(self, samples: Float32Array, *, is_last: bool) -> Float32Array:
         """The frames these samples complete, shape (frames, 512); the last is filled up with silence."""

@@ -34,7 +34,7 @@ def _hear(runs: list[tuple[float, int, str]], is_gated: bool, tail: int) -> tupl
         elif then == "save":
             boundaries = Boundaries.load(RULES, boundaries.dump())
         elif then:
-            boundaries.is_gated = then == "gate"
+            boundaries.configure(pause=PAUSE, is_gated=then == "gate")
     said += [(position, boundary) for boundary in boundaries.finish("end", position + tail, 20.0)]
     return said, position + tail
 
