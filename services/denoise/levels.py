@@ -7,10 +7,11 @@ from math import log10
 
 from voxrelay.audio import Float32Array, level_dbfs
 
-SILENCE_DBFS = -120.0
 NOISE_PROBABILITY = 0.2  # frames below are taken for noise alone
 SPEECH_PROBABILITY = 0.6  # frames above are taken for speech
-NOISE_RISE, NOISE_FALL = 0.06, 0.3  # shares by which the floor follows a frame that is louder, quieter
+NOISE_SHARE = 0.1  # of the way to its level the floor follows a frame without speech
+FALL_SHARE = 0.3  # and any other frame that is quieter
+START_FRAMES = 8  # the quietest of the first 0.26 s is the first floor: speech may set in at once
 SPEECH_MEMORY_FRAMES = 100  # 3.2 s of speech
 EXPECTED_SPEECH_DBFS, EXPECTED_WEIGHT = -26.0, 10  # what speech is taken to be like until so many frames were heard
 
@@ -21,19 +22,24 @@ SNR_LIMITS_DB = (-20.0, 60.0)
 class Levels:
     """Tracks one session by frames of 32 ms of unsuppressed audio and their speech probabilities.
 
-    The floor falls with any quieter frame and rises only in frames without speech; speech is the mean power of clear speech frames.
+    The floor is the mean level of frames without speech, and no frame with speech lies below it for long; speech is the mean power of clear
+    speech frames.
     """
 
     noise_dbfs: float = 0.0  # nothing heard yet
     speech_power: float = 10.0 ** (EXPECTED_SPEECH_DBFS / 10.0)
     speech_frames: int = EXPECTED_WEIGHT
+    frames: int = 0
 
     def hear(self, frame: Float32Array, probability: float) -> None:
         level = level_dbfs(frame)
-        if level < self.noise_dbfs:
-            self.noise_dbfs += (level - self.noise_dbfs) * (NOISE_FALL if self.noise_dbfs < 0.0 else 1.0)
+        self.frames += 1
+        if self.frames <= START_FRAMES:
+            self.noise_dbfs = min(self.noise_dbfs, level)
         elif probability < NOISE_PROBABILITY:
-            self.noise_dbfs += (level - self.noise_dbfs) * NOISE_RISE
+            self.noise_dbfs += (level - self.noise_dbfs) * NOISE_SHARE
+        elif level < self.noise_dbfs:
+            self.noise_dbfs += (level - self.noise_dbfs) * FALL_SHARE
         if probability > SPEECH_PROBABILITY:
             self.speech_frames = min(self.speech_frames + 1, SPEECH_MEMORY_FRAMES)
             self.speech_power += (10.0 ** (level / 10.0) - self.speech_power) / self.speech_frames
@@ -49,7 +55,7 @@ class Levels:
 
     @classmethod
     def load(cls, saved: list[float]) -> Levels:
-        return cls(float(saved[0]), float(saved[1]), int(saved[2]))
+        return cls(float(saved[0]), float(saved[1]), int(saved[2]), int(saved[3]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,10 @@ class StrengthRule:
     most: float = 1.0
 
     def strength(self, asked: float, levels: Levels) -> float:
-        """What a session asked for, or as much as helps where it asked for nothing (below 0)."""
+        """What a session asked for, or as much as helps where it asked for nothing (below 0): none until the floor is known."""
         if asked >= 0.0:
             return min(asked, 1.0)
+        if levels.frames < START_FRAMES:
+            return 0.0
         share = (self.none_above_db - levels.snr_db) / (self.none_above_db - self.full_below_db)
         return self.most * min(max(share, 0.0), 1.0)

@@ -16,7 +16,7 @@ class DenoiseSettings(Settings):
     full_below_db: float = Field(
         15.0, ge=-20, le=60, description="estimated signal-to-noise ratio up to which suppression is as strong as it gets by itself"
     )
-    none_above_db: float = Field(30.0, ge=-20, le=60, description="estimated signal-to-noise ratio from which audio passes untouched")
+    none_above_db: float = Field(22.0, ge=-20, le=60, description="estimated signal-to-noise ratio from which audio passes untouched")
     strength: float = Field(0.6, ge=0, le=1, description="how strong suppression gets by itself; a session may ask for another")
     onset: float = Field(0.5, gt=0, lt=1, description="speech probability at which speech sets in")
     offset: float = Field(0.35, gt=0, lt=1, description="speech probability at which speech still goes on")

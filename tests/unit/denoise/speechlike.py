@@ -53,4 +53,4 @@ def bursts(pattern: Sequence[tuple[float, float]], noise_dbfs: float = -55.0, se
 
 
 def scripted_front_end(rules: BoundaryRules | None = None) -> FrontEnd:
-    return FrontEnd(OmlsaSuppressor(), LoudnessDetector(), StrengthRule(10.0, 20.0, 0.75), rules or BoundaryRules(), 500)
+    return FrontEnd(OmlsaSuppressor(), LoudnessDetector(), StrengthRule(12.0, 22.0, 0.6), rules or BoundaryRules(), 500)
