@@ -11,7 +11,7 @@ NOISE_PROBABILITY = 0.2  # frames below are taken for noise alone
 SPEECH_PROBABILITY = 0.6  # frames above are taken for speech
 NOISE_SHARE = 0.1  # of the way to its level the floor follows a frame without speech
 FALL_SHARE = 0.3  # and any other frame that is quieter
-START_FRAMES = 8  # the quietest of the first 0.26 s is the first floor: speech may set in at once
+START_FRAMES = 16  # the quietest of the first 0.5 s is the first floor: speech may set in at once
 SPEECH_MEMORY_FRAMES = 100  # 3.2 s of speech
 EXPECTED_SPEECH_DBFS, EXPECTED_WEIGHT = -26.0, 10  # what speech is taken to be like until so many frames were heard
 
