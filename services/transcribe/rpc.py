@@ -59,9 +59,7 @@ class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
             raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_TERMS} terms in custom_vocabulary.")
         language = request.language.lower().split("-")[0]
         if language and language not in self._transcriber.languages:
-            raise Refused(
-                "INVALID_ARGUMENT", f"This engine transcribes {', '.join(self._transcriber.languages)}; leave language empty or say so."
-            )
+            raise Refused("INVALID_ARGUMENT", f"This engine transcribes {', '.join(self._transcriber.languages)}; leave language empty or say so.")
         samples = resample(float32_from_pcm_s16le(pcm), rate_hz, SAMPLE_RATE_HZ)
         if not request.utterances:
             return samples, list(quietest_cuts(samples))

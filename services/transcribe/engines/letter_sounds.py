@@ -6,11 +6,9 @@ has not seen, somewhat over half come out entirely right, the others mostly wron
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-
-import pocketsphinx
 
 RULES = Path(__file__).with_name("letter_sounds.txt")
 MOST_CONTEXT = 8  # the letter, four to its right and three to its left
@@ -22,15 +20,6 @@ def context_of(word: str, position: int) -> str:
     """The letter, then its neighbours by falling importance; ``_`` beyond the word."""
     places = (position + offset for offset in _OFFSETS)
     return word[position] + "".join(word[place] if 0 <= place < len(word) else _EDGE for place in places)
-
-
-def dictionary_words() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Words and phones of the bundled dictionary, in its order; alternates (``the(2)``) are left out."""
-    with open(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict"), encoding="utf-8") as lines:
-        for line in lines:
-            word, *phones = line.split()
-            if phones and "(" not in word:
-                yield word, tuple(phones)
 
 
 class LetterSounds:

@@ -2,8 +2,9 @@
 
 One pass, in blocks of 100 ms counted from the utterance's start. Cepstral means decide much of the error rate, and pocketsphinx's
 own running mean starts from a fixed guess and remembers earlier utterances. Here the mean is that of the utterance so far: the
-first second is gathered (all of a shorter utterance) and measured, then each block adds to it. So a result depends on the utterance
-alone, and nearly reaches what normalising over the whole utterance gives (docs/quality.md), with nothing left to do at its end.
+first second is gathered (all of a shorter utterance) and measured, then each block adds to it; blocks far quieter than the loudest
+so far do not count, or a stretch of suppressed noise would decide. So a result depends on the utterance alone, and nearly reaches
+what normalising over the whole utterance gives (docs/quality.md), with nothing left to do at its end.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PRIOR_FRAMES = 500  # CMN_WIN in pocketsphinx's cmn_live.c: the weight set_cmn g
 SHORTEST_BYTES = 2 * BLOCK_BYTES  # no word is shorter, and the search wants some frames
 FRAMES_PER_SECOND = 100
 CEPSTRA = 13
+LEAST_POWER = 1e-3  # of the loudest block: -30 dB
 _PLAIN = "_default"
 _ALTERNATE = re.compile(r"\(\d+\)$")
 
@@ -125,6 +127,7 @@ class Listening:
         self._recognizer = recognizer
         self._waiting = bytearray()
         self._sum, self._frames = np.zeros(CEPSTRA), 0
+        self._loudest = 0.0  # power of a block
         self._is_begun = False
         recognizer.select(vocabulary)
 
@@ -136,7 +139,10 @@ class Listening:
         if self._is_begun:
             for pcm in self._blocks(len(self._waiting)):
                 added = self._recognizer.block(pcm, self._sum / self._frames)
-                self._sum, self._frames = self._sum + added, self._frames + BLOCK_FRAMES
+                power = _power(pcm)
+                self._loudest = max(self._loudest, power)
+                if power >= self._loudest * LEAST_POWER:
+                    self._sum, self._frames = self._sum + added, self._frames + BLOCK_FRAMES
 
     def words_so_far(self) -> tuple[Heard, ...]:
         return self._recognizer.words() if self._is_begun else ()
@@ -157,7 +163,9 @@ class Listening:
             self._recognizer.end()
 
     def _begin(self, gathered_bytes: int) -> None:
-        self._sum, self._frames = self._recognizer.measure(bytes(self._waiting[:gathered_bytes]))
+        blocks = [bytes(self._waiting[start : start + BLOCK_BYTES]) for start in range(0, gathered_bytes, BLOCK_BYTES)]
+        self._loudest = max(_power(block) for block in blocks)
+        self._sum, self._frames = self._recognizer.measure(b"".join(block for block in blocks if _power(block) >= self._loudest * LEAST_POWER))
         self._recognizer.begin(self._sum / self._frames)
         self._is_begun = True
         for pcm in self._blocks(gathered_bytes):  # already in the mean
@@ -169,6 +177,10 @@ class Listening:
         blocks = [bytes(self._waiting[start : start + BLOCK_BYTES]) for start in range(0, whole, BLOCK_BYTES)]
         del self._waiting[:whole]
         yield from blocks
+
+
+def _power(pcm_s16le: bytes) -> float:
+    return float(np.mean(np.square(np.frombuffer(pcm_s16le, dtype="<i2").astype(np.float64))))
 
 
 class Decoding:
