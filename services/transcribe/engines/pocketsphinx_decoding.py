@@ -26,6 +26,7 @@ PRIOR_FRAMES = 500  # CMN_WIN in pocketsphinx's cmn_live.c: the weight set_cmn g
 SHORTEST_BYTES = 2 * BLOCK_BYTES  # no word is shorter, and the search wants some frames
 FRAMES_PER_SECOND = 100
 CEPSTRA = 13
+MODEL_WORDS = 72_547  # of the bundled language model: what add_word's weight is a multiple of one share of
 LEAST_POWER = 1e-3  # of the loudest block: -30 dB
 _PLAIN = "_default"
 _ALTERNATE = re.compile(r"\(\d+\)$")
@@ -61,8 +62,10 @@ class Recognizer:
 
     def _make_search(self, vocabulary: tuple[str, ...]) -> str:
         model = NGramModel(self._decoder.config, self._decoder.logmath, get_model_path("en-us/en-us.lm.bin"))
+        expected = self._decoder.logmath.log(self._boost / MODEL_WORDS)
         for word in self._pronouncer.words(vocabulary):
-            self._add(model, word)
+            if model.prob([word.name.removeprefix(SPOKEN_MARK)]) < expected:  # "of" in a term needs no help
+                self._add(model, word)
         self._made += 1
         name = f"vocabulary{self._made}"
         self._decoder.add_lm(name, model)
