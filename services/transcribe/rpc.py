@@ -1,0 +1,133 @@
+"""The same capability in one call: audio in, words out, by the same stage and engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grpc
+
+from services.transcribe.engine import Transcriber
+from services.transcribe.stage import TranscribeStage
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32
+from voxrelay.errors import Refused, Unavailable
+from voxrelay.events import AudioDenoised, Event, Payload, SegmentTranscribed, SessionConfig, SessionOpened, UtteranceEnded, UtteranceStarted
+from voxrelay.resampling import resample
+from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
+
+MAX_SECONDS = 600
+MAX_UTTERANCE_SECONDS = 60
+MAX_TERMS = 1000
+RATES_HZ = (8_000, 48_000)
+SERVICE = "voxrelay.v1.Transcription"
+_SESSION = "rpc"
+
+
+class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
+    """Thread-safe: each call runs a stage of its own on the shared engine."""
+
+    def __init__(self, transcriber: Transcriber) -> None:
+        self._transcriber = transcriber
+
+    def Transcribe(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the name in services.proto
+        """One segment an utterance; without ``utterances`` in the request the audio is cut where it is quietest.
+
+        INVALID_ARGUMENT and RESOURCE_EXHAUSTED say in a sentence what is wrong, UNAVAILABLE that trying again may help.
+        """
+        try:
+            samples, utterances = self._checked(request)
+        except Refused as refused:
+            context.abort(grpc.StatusCode[refused.code], refused.message)
+        config = SessionConfig(
+            language=request.language, custom_vocabulary=tuple(request.custom_vocabulary), stages=("transcribe",), interim_results=False
+        )
+        try:
+            results = list(self._run(config, samples, utterances))
+        except Unavailable as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return services_pb2.TranscribeResponse(segments=[_message(result) for result in results])
+
+    def _checked(self, request: Any) -> tuple[Float32Array, list[UtteranceEnded]]:
+        rate_hz, pcm = request.audio.sample_rate_hz, request.audio.pcm_s16le
+        if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+            raise Refused("INVALID_ARGUMENT", f"audio.sample_rate_hz must be {RATES_HZ[0]} to {RATES_HZ[1]}.")
+        if not pcm or len(pcm) % 2:
+            raise Refused("INVALID_ARGUMENT", "audio.pcm_s16le must hold a whole number of 16-bit samples, at least one.")
+        if len(pcm) / 2 / rate_hz > MAX_SECONDS:
+            raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_SECONDS // 60} minutes of audio in one call; cut it or send it as a session.")
+        if len(request.custom_vocabulary) > MAX_TERMS:
+            raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_TERMS} terms in custom_vocabulary.")
+        language = request.language.lower().split("-")[0]
+        if language and language not in self._transcriber.languages:
+            raise Refused("INVALID_ARGUMENT", f"This engine transcribes {', '.join(self._transcriber.languages)}; leave language empty or say so.")
+        samples = resample(float32_from_pcm_s16le(pcm), rate_hz, SAMPLE_RATE_HZ)
+        if not request.utterances:
+            return samples, list(quietest_cuts(samples))
+        return samples, _given(request.utterances, samples.size)
+
+    def _run(self, config: SessionConfig, samples: Float32Array, utterances: Sequence[UtteranceEnded]) -> Iterator[SegmentTranscribed]:
+        stage = TranscribeStage(self._transcriber)
+        payloads: list[Payload] = [SessionOpened(config)]
+        for utterance in utterances:
+            pcm = pcm_s16le_from_float32(samples[utterance.start_sample : utterance.end_sample])
+            payloads.append(UtteranceStarted(utterance.utterance_id, utterance.start_sample))
+            payloads.append(AudioDenoised(utterance.start_sample, pcm, utterance.utterance_id, 1.0))
+            payloads.append(utterance)
+        try:
+            for event in stage.process([Event(_SESSION, payload) for payload in payloads]):
+                if isinstance(event.payload, SegmentTranscribed) and event.payload.is_final:
+                    yield event.payload
+        finally:
+            stage.forget(_SESSION)
+
+
+def _given(asked: Sequence[Any], samples: int) -> list[UtteranceEnded]:
+    """The caller's utterances, checked: in order, apart from each other, within the audio."""
+    utterances = []
+    last = 0
+    for number, one in enumerate(asked, start=1):
+        if not last <= one.start_sample < one.end_sample <= samples:
+            raise Refused("INVALID_ARGUMENT", "utterances must be in order, not overlap and lie within the audio, in samples at 16 kHz.")
+        if one.end_sample - one.start_sample > MAX_UTTERANCE_SECONDS * SAMPLE_RATE_HZ:
+            raise Refused("INVALID_ARGUMENT", f"An utterance may last {MAX_UTTERANCE_SECONDS} seconds at most.")
+        last = one.end_sample
+        utterances.append(UtteranceEnded(one.utterance_id or f"u{number}", one.start_sample, one.end_sample, "pause", one.snr_db))
+    return utterances
+
+
+CUT_SECONDS = (10, 20)  # pieces are so long at least and at most
+_HOP_SAMPLES = SAMPLE_RATE_HZ // 10
+
+
+def quietest_cuts(samples: Float32Array) -> Iterator[UtteranceEnded]:
+    """Pieces of 10 to 20 seconds, cut in the middle of the quietest tenth of a second; a recording up to 20 seconds is one piece."""
+    shortest, longest = (seconds * SAMPLE_RATE_HZ for seconds in CUT_SECONDS)
+    start, number = 0, 1
+    while start < samples.size:
+        end = samples.size
+        if end - start > longest:
+            window = samples[start + shortest : start + longest].reshape(-1, _HOP_SAMPLES)
+            end = start + shortest + int((window * window).sum(axis=1).argmin()) * _HOP_SAMPLES + _HOP_SAMPLES // 2
+        yield UtteranceEnded(f"u{number}", start, end, "length")
+        start, number = end, number + 1
+
+
+def _message(result: SegmentTranscribed) -> Any:
+    return events_pb2.SegmentTranscribed(
+        utterance_id=result.utterance_id,
+        revision=result.revision,
+        is_final=True,
+        start_s=result.start_s,
+        end_s=result.end_s,
+        text=result.text,
+        confidence=result.confidence,
+        words=[events_pb2.Word(text=word.text, start_s=word.start_s, end_s=word.end_s, confidence=word.confidence) for word in result.words],
+        language=result.language,
+        engine=events_pb2.Engine(name=result.engine.name, version=result.engine.version, model_digest=result.engine.model_digest),
+    )
+
+
+def add(server: Any, transcriber: Transcriber) -> list[str]:
+    """Registers the servicer; the full names of the services, for reflection."""
+    services_pb2_grpc.add_TranscriptionServicer_to_server(TranscriptionServicer(transcriber), server)  # type: ignore[no-untyped-call]  # generated
+    return [SERVICE]

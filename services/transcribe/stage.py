@@ -1,0 +1,204 @@
+"""audio.denoised in, segment.transcribed out: one final an utterance, and interims while it lasts where they are wanted.
+
+A session whose language the engine does not have is refused where it opens (UNSUPPORTED_LANGUAGE, at the gateway). Should one come
+through, it is transcribed all the same, and its results say which language they are in: the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.transcribe.engine import Advance, Hypothesis, StreamOptions, Transcriber
+from services.transcribe.state import SavedSession
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
+from voxrelay.events import (
+    AudioDenoised,
+    Event,
+    Payload,
+    SegmentTranscribed,
+    SessionConfig,
+    SessionConfigured,
+    SessionEnded,
+    SessionOpened,
+    StageFinished,
+    Word,
+)
+from voxrelay.telemetry import ENGINE_SECONDS
+from voxrelay.topology import TRANSCRIBE
+from voxrelay.utterances import UtteranceAudio, UtterancePiece
+
+SPEECH_PROBABILITY = 0.3  # a chunk below it is taken for the pause that may end the utterance
+LONGEST_DOUBT_SAMPLES = SAMPLE_RATE_HZ  # after so long a pause the utterance is taken to go on
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """The utterance in hand. ``given`` and ``likely`` count samples from its start: seen so far, and probably within it."""
+
+    utterance_id: str
+    start_sample: int
+    stream: int
+    waiting: list[Float32Array] = field(default_factory=list)  # not yet handed to the engine
+    given: int = 0
+    likely: int = 0
+    next_interim: int = 0
+    text: str = ""  # of the interim published last
+
+    def take(self, samples: Float32Array) -> None:
+        self.waiting.append(samples)
+        self.given += samples.size
+
+    def step(self, *, is_last: bool, surplus_samples: int) -> Advance:
+        samples = np.concatenate(self.waiting) if self.waiting else np.zeros(0, dtype=np.float32)
+        self.waiting.clear()
+        return Advance(self.stream, samples, is_last, surplus_samples)
+
+
+@dataclass(slots=True)
+class _Session:
+    options: StreamOptions
+    wants_interims: bool
+    audio: UtteranceAudio
+    finals: int = 0
+    utterance: _Utterance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the output the engine's answer goes. ``end_sample`` is set for a final."""
+
+    session_id: str
+    utterance: _Utterance
+    revision: int
+    end_sample: int | None = None
+
+
+class TranscribeStage:
+    """One lane's stage; the transcriber is shared. ``is_urgent``: somebody waits for the results."""
+
+    def __init__(self, transcriber: Transcriber, *, interim_every_ms: int = 400, is_urgent: bool = True) -> None:
+        self._transcriber, self._is_urgent = transcriber, is_urgent
+        self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
+        self._sessions: dict[str, _Session] = {}
+        self._seconds = ENGINE_SECONDS.labels(TRANSCRIBE.name)
+
+    def process(self, batch: Sequence[Event]) -> Iterable[Event]:
+        """All that is due in the batch goes to the engine in one call."""
+        output: list[Event | _Place] = []
+        work: list[Advance] = []
+        for event in batch:
+            self._take(event, output, work)
+        for session_id in dict.fromkeys(event.session_id for event in batch):
+            self._follow(session_id, output, work)
+        if work:
+            with self._seconds.time():
+                answers = iter(self._transcriber.advance(work))
+        for item in output:
+            if isinstance(item, Event):
+                yield item
+            else:
+                payload = self._result(item, next(answers))
+                if payload is not None:
+                    yield Event(item.session_id, payload)
+
+    def snapshot(self, session_id: str) -> bytes | None:
+        session = self._sessions.get(session_id)
+        if session is None or session.utterance is not None:
+            return None
+        return SavedSession.of(session.options, session.wants_interims, session.finals, session.audio).to_bytes()
+
+    def restore(self, session_id: str, state: bytes) -> None:
+        saved = SavedSession.from_bytes(state)
+        self._sessions[session_id] = _Session(saved.options, saved.wants_interims, saved.audio(), saved.finals)
+
+    def forget(self, session_id: str) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None and session.utterance is not None:
+            self._transcriber.discard(session.utterance.stream)
+
+    # --- one event -------------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event, output: list[Event | _Place], work: list[Advance]) -> None:
+        payload = event.payload
+        if isinstance(payload, SessionOpened):
+            if TRANSCRIBE.asked_as in payload.config.stages:
+                self._sessions[event.session_id] = _Session(_options(payload.config), payload.config.interim_results, UtteranceAudio())
+            return
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            return
+        if isinstance(payload, SessionConfigured):
+            session.options = _options(payload.config)  # for the utterances that start from here on
+            session.wants_interims = payload.config.interim_results
+        elif isinstance(payload, SessionEnded):
+            finished = StageFinished(TRANSCRIBE.name, session.finals, seconds(session.audio.position))
+            output.append(Event(event.session_id, finished))
+            self.forget(event.session_id)
+        else:
+            for piece in session.audio.push(payload):
+                self._hear(event.session_id, session, payload, piece, output, work)
+
+    def _hear(
+        self, session_id: str, session: _Session, payload: Payload, piece: UtterancePiece, output: list[Event | _Place], work: list[Advance]
+    ) -> None:
+        utterance = session.utterance
+        if utterance is None:
+            stream = self._transcriber.open(session.options, wants_interims=session.wants_interims, is_urgent=self._is_urgent)
+            utterance = session.utterance = _Utterance(piece.utterance_id, piece.utterance_start_sample, stream, next_interim=self._every)
+        utterance.take(piece.samples)
+        if not isinstance(payload, AudioDenoised) or payload.speech_probability >= SPEECH_PROBABILITY:
+            utterance.likely = utterance.given
+        if piece.ended is not None:
+            output.append(_Place(session_id, utterance, utterance.given // self._every + 1, piece.ended.end_sample))
+            work.append(utterance.step(is_last=True, surplus_samples=piece.surplus_samples))
+            session.utterance = None
+            session.finals += 1
+
+    def _follow(self, session_id: str, output: list[Event | _Place], work: list[Advance]) -> None:
+        """Hand over what an open utterance has gathered, at most once every so much audio."""
+        session = self._sessions.get(session_id)
+        if session is None or session.utterance is None or session.utterance.given < session.utterance.next_interim:
+            return
+        utterance = session.utterance
+        revision = utterance.given // self._every
+        utterance.next_interim = (revision + 1) * self._every
+        doubtful = min(utterance.given - utterance.likely, LONGEST_DOUBT_SAMPLES)
+        output.append(_Place(session_id, utterance, revision))
+        work.append(utterance.step(is_last=False, surplus_samples=doubtful))
+
+    # --- one answer --------------------------------------------------------------------------------------------------------
+
+    def _result(self, place: _Place, hypothesis: Hypothesis | None) -> SegmentTranscribed | None:
+        utterance = place.utterance
+        is_final = place.end_sample is not None
+        if hypothesis is None:
+            if is_final:
+                raise AssertionError("an engine answers every last stretch")
+            return None
+        if not is_final:
+            session = self._sessions.get(place.session_id)
+            if session is None or not session.wants_interims or not hypothesis.text or hypothesis.text == utterance.text:
+                return None
+            utterance.text = hypothesis.text
+        start_s = seconds(utterance.start_sample)
+        return SegmentTranscribed(
+            utterance_id=utterance.utterance_id,
+            revision=place.revision,
+            is_final=is_final,
+            start_s=start_s,
+            end_s=seconds(place.end_sample if place.end_sample is not None else utterance.start_sample + hypothesis.samples),
+            text=hypothesis.text,
+            confidence=hypothesis.confidence,
+            words=tuple(
+                Word(word.text, round(start_s + word.start_s, 6), round(start_s + word.end_s, 6), word.confidence) for word in hypothesis.words
+            ),
+            language=hypothesis.language,
+            engine=self._transcriber.engine,
+        )
+
+
+def _options(config: SessionConfig) -> StreamOptions:
+    return StreamOptions(config.language, config.custom_vocabulary)

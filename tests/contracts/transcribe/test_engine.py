@@ -1,0 +1,190 @@
+"""What every transcriber promises, asked of the bundled one with real speech: finals depend on options and audio alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.transcribe.engine import Advance, Hypothesis, StreamOptions, Transcriber
+from services.transcribe.engines.pocketsphinx import PocketsphinxTranscriber
+from tests.speech import read_speech
+from voxrelay.audio import Float32Array
+from voxrelay.errors import Unavailable
+
+NOTHING = np.zeros(0, dtype=np.float32)
+PLAIN = StreamOptions()
+
+
+@pytest.fixture(scope="session")
+def sentence(eval_data: Path) -> Float32Array:
+    """3 s, "he was not an ill disposed young man"."""
+    return read_speech(eval_data / "asr/misc/sense_and_sensibility_01_austen_64kb-0880.wav")
+
+
+@pytest.fixture(scope="session")
+def cards(eval_data: Path) -> Float32Array:
+    """3.5 s, "eight of spades four of clubs seven of hearts"."""
+    return read_speech(eval_data / "asr/misc/cards-005.wav")
+
+
+@pytest.fixture(scope="session")
+def sherburn(eval_data: Path) -> Float32Array:
+    """3 s, "sherburn run his eye slow ..."; the bundled dictionary does not have the name."""
+    return read_speech(eval_data / "asr/librispeech-test-other/3005-163389-0003.flac")[:48_000]
+
+
+def final(transcriber: Transcriber, samples: Float32Array, options: StreamOptions = PLAIN) -> Hypothesis:
+    """All at once, followed by nobody."""
+    stream = transcriber.open(options, wants_interims=False, is_urgent=False)
+    (hypothesis,) = transcriber.advance([Advance(stream, samples, is_last=True)])
+    assert hypothesis is not None
+    return hypothesis
+
+
+def streamed(transcriber: Transcriber, samples: Float32Array, step: int, surplus: Float32Array = NOTHING) -> tuple[Hypothesis, list[Hypothesis]]:
+    """Piece by piece with interims, then behind the end ``surplus``, which is taken back."""
+    stream = transcriber.open(PLAIN, wants_interims=True)
+    interims = []
+    for start in range(0, samples.size, step):
+        interims += transcriber.advance([Advance(stream, samples[start : start + step])])
+    if surplus.size:
+        interims += transcriber.advance([Advance(stream, surplus)])
+    (last,) = transcriber.advance([Advance(stream, NOTHING, is_last=True, surplus_samples=surplus.size)])
+    assert last is not None
+    return last, [interim for interim in interims if interim is not None]
+
+
+def test_words_are_right_ordered_and_within_the_utterance(transcriber: Transcriber, cards: Float32Array) -> None:
+    hypothesis = final(transcriber, cards)
+    assert {"eight", "of", "spades", "seven", "hearts"} <= set(hypothesis.text.split())
+    assert hypothesis.text == " ".join(word.text for word in hypothesis.words)
+    times = [time for word in hypothesis.words for time in (word.start_s, word.end_s)]
+    assert times == sorted(times)
+    assert times[0] >= 0.0
+    assert times[-1] <= cards.size / 16_000
+    assert all(0.0 <= word.confidence <= 1.0 for word in hypothesis.words)
+    assert 0.3 < hypothesis.confidence <= 1.0
+    assert (hypothesis.samples, hypothesis.language) == (cards.size, "en")
+    assert not any(character in hypothesis.text for character in "<>[]()+=")
+
+
+@pytest.mark.parametrize("step", [320, 1_600, 7_777])
+def test_streaming_gives_the_final_of_decoding_at_once(transcriber: Transcriber, sentence: Float32Array, step: int) -> None:
+    last, interims = streamed(transcriber, sentence, step)
+    assert last == final(transcriber, sentence)
+    assert interims
+    assert all(earlier.samples <= later.samples for earlier, later in zip(interims, interims[1:], strict=False))
+
+
+def test_surplus_behind_the_end_does_not_matter(transcriber: Transcriber, sentence: Float32Array, cards: Float32Array) -> None:
+    assert streamed(transcriber, sentence, 1_600, surplus=cards[:12_345])[0] == final(transcriber, sentence)
+
+
+def test_a_batch_gives_what_one_by_one_gives(transcriber: Transcriber, sentence: Float32Array, cards: Float32Array) -> None:
+    alone = [final(transcriber, samples) for samples in (sentence, cards, sentence)]
+    streams = [transcriber.open(PLAIN, wants_interims=False, is_urgent=bool(index % 2)) for index in range(3)]
+    work = [Advance(stream, samples, is_last=True) for stream, samples in zip(streams, (sentence, cards, sentence), strict=True)]
+    assert transcriber.advance(work) == alone
+
+
+def test_more_streams_than_recognisers_lose_interims_but_no_final(transcriber: Transcriber, sentence: Float32Array) -> None:
+    streams = [transcriber.open(PLAIN, wants_interims=True) for _ in range(4)]
+    interims: list[list[Hypothesis]] = [[] for _ in streams]
+    for start in range(0, sentence.size, 6_400):
+        answers = transcriber.advance([Advance(stream, sentence[start : start + 6_400]) for stream in streams])
+        for answer, heard in zip(answers, interims, strict=True):
+            heard.extend([answer] if answer is not None else [])
+    finals = transcriber.advance([Advance(stream, NOTHING, is_last=True) for stream in streams])
+    assert finals == [final(transcriber, sentence)] * 4
+    assert [bool(heard) for heard in interims] == [True, True, False, False]  # two workers, each follows one
+
+
+def test_vocabulary_makes_an_unknown_name_right_in_its_stream_alone(transcriber: Transcriber, sherburn: Float32Array) -> None:
+    before = final(transcriber, sherburn)
+    asked = StreamOptions(vocabulary=("Sherburn", "of the"))
+    with_name = final(transcriber, sherburn, asked)
+    assert "sherburn" in with_name.text.split()
+    assert "sherburn" not in before.text.split()
+    for _ in range(2):  # other vocabularies and none in between, in the same recognisers
+        final(transcriber, sherburn[:20_000], StreamOptions(vocabulary=("Helstone",)))
+        assert final(transcriber, sherburn, asked) == with_name
+        assert final(transcriber, sherburn) == before
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        NOTHING,
+        np.zeros(10, dtype=np.float32),
+        np.zeros(1_599, dtype=np.float32),
+        np.zeros(48_000, dtype=np.float32),
+        np.full(32_000, np.nan, dtype=np.float32),
+        np.full(32_000, np.inf, dtype=np.float32),
+        np.full(32_000, 7.0, dtype=np.float32),
+    ],
+    ids=["nothing", "ten samples", "under a block", "silence", "not a number", "infinite", "clipped"],
+)
+def test_audio_without_speech_gives_an_empty_final(transcriber: Transcriber, samples: Float32Array) -> None:
+    hypothesis = final(transcriber, samples)
+    assert (hypothesis.text, hypothesis.words, hypothesis.samples) == ("", (), samples.size)
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.05])
+def test_stationary_noise_says_nothing(transcriber: Transcriber, level: float) -> None:
+    random = np.random.default_rng(5)
+    white = random.normal(size=64_000)
+    spectrum = np.fft.rfft(white)
+    pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(spectrum.size))), white.size)
+    for noise in (white, pink / pink.std()):
+        assert final(transcriber, (noise * level).astype(np.float32)).text == ""
+
+
+def test_one_bad_sample_does_not_spoil_the_rest(transcriber: Transcriber, cards: Float32Array) -> None:
+    bad = cards.copy()
+    bad[5_000] = np.nan
+    assert "hearts" in final(transcriber, bad).text
+
+
+def test_discarded_streams_give_their_room_back(transcriber: Transcriber, sentence: Float32Array) -> None:
+    for _ in range(5):
+        stream = transcriber.open(PLAIN, wants_interims=True)
+        transcriber.advance([Advance(stream, sentence[:20_000])])
+        transcriber.discard(stream)
+    transcriber.discard(stream)  # and once more does no harm
+    assert streamed(transcriber, sentence, 3_200)[1]
+
+
+def test_a_killed_worker_is_unavailable_and_the_next_try_gives_the_same(sentence: Float32Array, cards: Float32Array) -> None:
+    engine = PocketsphinxTranscriber(workers=1)
+    try:
+        expected = [final(engine, sentence), final(engine, cards)]
+        followed = engine.open(PLAIN, wants_interims=True)
+        engine.advance([Advance(followed, sentence[:32_000])])
+        (worker,) = engine.process_ids
+        assert worker is not None
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(Unavailable):
+            final(engine, cards)
+        with pytest.raises(Unavailable):
+            engine.check()
+        assert final(engine, cards) == expected[1]
+        engine.check()
+        # the utterance that was followed is decoded anew from its start
+        assert engine.advance([Advance(followed, sentence[32_000:])]) == [None]
+        assert engine.advance([Advance(followed, NOTHING, is_last=True)]) == [expected[0]]
+    finally:
+        engine.close()
+    with pytest.raises(Unavailable):
+        final(engine, cards)
+
+
+def test_it_says_what_it_is(transcriber: Transcriber) -> None:
+    assert transcriber.languages == ("en",)
+    assert transcriber.engine.name == "pocketsphinx"
+    assert transcriber.engine.version.startswith("5.")
+    assert transcriber.engine.model_digest.startswith("sha256:")
+    transcriber.check()
