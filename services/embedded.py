@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from voxrelay.storage.migrations import migrate
-
 from services.gateway.compose import compose as compose_gateway
 from services.gateway.server import GatewayServer
 from voxrelay.bus.memory import MemoryBus
@@ -20,6 +18,7 @@ from voxrelay.engines import EngineUnusable
 from voxrelay.process import ServiceThreads, compose_or_exit, stop_on_signals
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
+from voxrelay.storage.migrations import migrate
 from voxrelay.telemetry import configure_logging
 from voxrelay.topology import topic_specs
 

@@ -5,15 +5,17 @@ Pure bookkeeping on events; one ``UtteranceAudio`` a session, used by one thread
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32
 from voxrelay.events import AudioDenoised, Payload, UtteranceEnded, UtteranceStarted
 
 LOOK_BACK_SAMPLES = 2 * SAMPLE_RATE_HZ  # an utterance starts at most one second before its announcement; twice that is kept
+KEPT_SAMPLES = SAMPLE_RATE_HZ  # of it, what a snapshot keeps
 _NOTHING = np.zeros(0, dtype=np.float32)
 
 
@@ -100,3 +102,14 @@ class UtteranceAudio:
         samples = self._tail[start - self._tail_start : until - self._tail_start]
         self._handed_out = until
         return UtterancePiece(self._open.utterance_id, start, samples, self._open.start_sample, ended, surplus)
+
+
+def pack_audio(audio: UtteranceAudio) -> bytes:
+    """The recent audio for a snapshot between two utterances: at most a second of it, 32 kB before compression."""
+    start, tail = audio.tail
+    kept = tail[-KEPT_SAMPLES:]
+    return (start + tail.size - kept.size).to_bytes(8, "big") + zlib.compress(pcm_s16le_from_float32(kept), 1)
+
+
+def unpack_audio(state: bytes) -> UtteranceAudio:
+    return UtteranceAudio(int.from_bytes(state[:8], "big"), float32_from_pcm_s16le(zlib.decompress(state[8:])))

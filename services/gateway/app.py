@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,17 +20,10 @@ from services.gateway.protocols import files, native, sessions, speak
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.probe import Checks, ask
+from voxrelay.storage.views import Views
 from voxrelay.telemetry import REFUSALS
 
 RETRY_AFTER_S = "2"
-
-
-class Views(Protocol):
-    """The stored sessions, read only; what the gateway needs of ``voxrelay.storage.views``."""
-
-    def list_sessions(self, limit: int, before: str) -> list[Any]: ...
-
-    def get_session(self, session_id: str) -> Any: ...
 
 
 def build_app(hub: SessionHub, keys: Keys, checks: Checks, views: Views | None) -> FastAPI:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from voxrelay.storage.views import Views
-
 from services.gateway.server import GatewayServer
 from services.gateway.settings import GatewaySettings
 from voxrelay.bus.api import Bus
 from voxrelay.probe import Checks
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage import database
+from voxrelay.storage.views import Views
 
 
 def compose(
@@ -20,7 +19,7 @@ def compose(
 ) -> GatewayServer:
     """A server that has not started. ``changes`` override settings (ports given on a command line)."""
     settings = load_settings(GatewaySettings).model_copy(update=changes)
-    views = Views(database.connect(platform.resolved_database_url))
+    views = Views(database.connect(platform.resolved_database_url, is_read_only=True))
 
     def ask_bus() -> None:
         bus.topics()

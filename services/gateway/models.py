@@ -60,9 +60,34 @@ class HealthAnswer(BaseModel):
     status: str
 
 
-class SessionAnswer(BaseModel):
+class SummaryAnswer(BaseModel):
     session_id: str
-    opened_at: float | None
+    opened_at: float = Field(description="seconds since the epoch; 0 while the opening has not been stored")
     audio_seconds: float
-    is_complete: bool
-    utterances: list[UtteranceAnswer]
+    utterances: int
+    speakers: list[str]
+    language: str | None = None
+    is_complete: bool = Field(description="all stages the session asked for are done")
+
+
+class StoredUtteranceAnswer(UtteranceAnswer):
+    end_reason: str = Field(description="pause, finalize, length or end; empty while it goes on")
+    snr_db: float | None = None
+    recording: str | None = Field(None, description="name of the FLAC in the object store")
+
+
+class SessionAnswer(BaseModel):
+    session: SummaryAnswer
+    utterances: list[StoredUtteranceAnswer]
+
+
+class SpeakerAnswer(BaseModel):
+    speaker: str
+    spoken_seconds: float
+    utterances: int
+    words: int
+
+
+class HitAnswer(BaseModel):
+    session_id: str
+    utterance: StoredUtteranceAnswer

@@ -16,7 +16,7 @@ import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.gateway.app import Views, build_app
+from services.gateway.app import build_app
 from services.gateway.auth import Keys
 from services.gateway.protocols import recognition
 from services.gateway.sessions import SessionHub
@@ -25,6 +25,7 @@ from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
 from voxrelay.probe import Checks
 from voxrelay.rpc import MAX_MESSAGE_BYTES
+from voxrelay.storage.views import Views
 from voxrelay.telemetry import fields
 
 log = logging.getLogger(__name__)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass
 
 from services.transcribe.engine import StreamOptions
-from voxrelay.audio import SAMPLE_RATE_HZ, float32_from_pcm_s16le, pcm_s16le_from_float32
-from voxrelay.utterances import UtteranceAudio
-
-LOOK_BACK_SAMPLES = SAMPLE_RATE_HZ  # an utterance starts at most so far before the newest audio at its announcement
+from voxrelay.utterances import UtteranceAudio, pack_audio, unpack_audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +16,14 @@ class SavedSession:
     options: StreamOptions
     wants_interims: bool
     finals: int
-    tail_start_sample: int
-    tail_pcm_s16le: bytes
+    packed_audio: bytes
 
     @classmethod
     def of(cls, options: StreamOptions, wants_interims: bool, finals: int, audio: UtteranceAudio) -> SavedSession:
-        start, tail = audio.tail
-        kept = tail[-LOOK_BACK_SAMPLES:]
-        return cls(options, wants_interims, finals, start + tail.size - kept.size, pcm_s16le_from_float32(kept))
+        return cls(options, wants_interims, finals, pack_audio(audio))
 
     def audio(self) -> UtteranceAudio:
-        return UtteranceAudio(self.tail_start_sample, float32_from_pcm_s16le(self.tail_pcm_s16le))
+        return unpack_audio(self.packed_audio)
 
     def to_bytes(self) -> bytes:
         """One line of JSON, then the audio, compressed."""
@@ -39,13 +32,11 @@ class SavedSession:
             "vocabulary": self.options.vocabulary,
             "wants_interims": self.wants_interims,
             "finals": self.finals,
-            "tail_start_sample": self.tail_start_sample,
         }
-        return json.dumps(head).encode() + b"\n" + zlib.compress(self.tail_pcm_s16le, 1)
+        return json.dumps(head).encode() + b"\n" + self.packed_audio
 
     @classmethod
     def from_bytes(cls, state: bytes) -> SavedSession:
         line, _, audio = state.partition(b"\n")
         head = json.loads(line)
-        options = StreamOptions(head["language"], tuple(head["vocabulary"]))
-        return cls(options, head["wants_interims"], head["finals"], head["tail_start_sample"], zlib.decompress(audio))
+        return cls(StreamOptions(head["language"], tuple(head["vocabulary"])), head["wants_interims"], head["finals"], audio)

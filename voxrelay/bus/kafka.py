@@ -74,7 +74,8 @@ class KafkaBus:
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
             try:
-                starts, ends = self._list_offsets(sources, OffsetSpec.earliest()), self._list_offsets(sources, OffsetSpec.latest())
+                starts = self._list_offsets(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # confluent's is untyped
+                ends = self._list_offsets(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
                 return {source: (starts[source], ends[source]) for source in sources}
             except KafkaException as error:
                 if time.monotonic() > deadline:

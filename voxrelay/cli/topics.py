@@ -55,7 +55,7 @@ def list_topics(as_json: bool = typer.Option(False, "--json", help="As JSON.")) 
     table = Table("topic", "partitions on the broker", "what", box=None)
     for row in rows:
         count = "" if row["partitions"] is None else str(row["partitions"]) if row["partitions"] else "[red]missing[/red]"
-        table.add_row(row["name"], count, row["summary"])
+        table.add_row(str(row["name"]), count, str(row["summary"]))
     out.print(table)
 
 

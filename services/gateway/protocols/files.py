@@ -17,9 +17,9 @@ from services.gateway.decode import decoded, sniff
 from services.gateway.models import ErrorAnswer, ProcessAnswer
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
-from services.gateway.shapes import utterance_json
 from services.gateway.updates import Closed, Failed, Final
 from voxrelay.errors import Refused
+from voxrelay.shapes import utterance_json
 
 EDGE = "files"
 SPOOL_BYTES = 8 * 1024 * 1024  # larger files wait on disk

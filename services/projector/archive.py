@@ -1,0 +1,133 @@
+"""audio.denoised in, one FLAC object an utterance out: named after session and utterance, so that writing it again changes nothing."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+from sqlalchemy import Engine
+
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32, seconds
+from voxrelay.events import Event, SessionConfigured, SessionEnded, SessionOpened
+from voxrelay.storage import database
+from voxrelay.storage.database import answering, upsert
+from voxrelay.storage.objects import ObjectStore
+from voxrelay.telemetry import OBJECT_BYTES, OBJECTS
+from voxrelay.utterances import UtteranceAudio, UtterancePiece, pack_audio, unpack_audio
+
+
+def object_name(session_id: str, utterance_id: str) -> str:
+    return f"sessions/{session_id}/utterances/{utterance_id}.flac"
+
+
+def flac(samples: Float32Array) -> bytes:
+    """Mono 16 kHz, 16 bit, lossless; the same samples give the same bytes."""
+    target = io.BytesIO()
+    with av.open(target, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm_s16le_from_float32(samples), dtype=np.int16)[None, :], format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE_HZ
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return target.getvalue()
+
+
+@dataclass(slots=True)
+class _Session:
+    audio: UtteranceAudio
+    is_kept: bool
+    pieces: list[Float32Array] = field(default_factory=list)  # of the open utterance
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    session_id: str
+    utterance_id: str
+    content: bytes
+    duration_s: float
+    upload: Future[None]
+
+
+class ArchiveStage:
+    """Publishes nothing: a stage so that an utterance that was half heard at a crash is heard again from the checkpoint on."""
+
+    def __init__(self, objects: ObjectStore, engine: Engine, uploads: ThreadPoolExecutor, clock: Callable[[], float] = time.time) -> None:
+        self._objects, self._engine, self._uploads, self._clock = objects, engine, uploads, clock
+        self._sessions: dict[str, _Session] = {}
+
+    def process(self, batch: Sequence[Event]) -> Iterable[Event]:
+        """Returns when the batch's objects and their rows are stored. Raises ``Unavailable`` when a store does not take them."""
+        recordings: list[_Recording] = []
+        for event in batch:
+            self._take(event, recordings)
+        for recording in recordings:
+            recording.upload.result()
+            OBJECTS.labels("utterance").inc()
+            OBJECT_BYTES.labels("utterance").inc(len(recording.content))
+        if recordings:
+            self._keep(recordings)
+        return ()
+
+    def snapshot(self, session_id: str) -> bytes | None:
+        session = self._sessions.get(session_id)
+        if session is None or not session.audio.is_between:
+            return None
+        return bytes([session.is_kept]) + pack_audio(session.audio)
+
+    def restore(self, session_id: str, state: bytes) -> None:
+        self._sessions[session_id] = _Session(unpack_audio(state[1:]), bool(state[0]))
+
+    def forget(self, session_id: str) -> None:
+        self._sessions.pop(session_id, None)
+
+    def _take(self, event: Event, recordings: list[_Recording]) -> None:
+        payload = event.payload
+        if isinstance(payload, SessionOpened):
+            self._sessions[event.session_id] = _Session(UtteranceAudio(), payload.config.keep_audio)
+            return
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            return
+        if isinstance(payload, SessionConfigured):
+            session.is_kept = payload.config.keep_audio
+        elif isinstance(payload, SessionEnded):
+            self.forget(event.session_id)
+        else:
+            for piece in session.audio.push(payload):
+                session.pieces.append(piece.samples)
+                if piece.ended is not None:
+                    samples = _utterance(session.pieces, piece)
+                    session.pieces.clear()
+                    if session.is_kept and samples.size:
+                        recordings.append(self._record(event.session_id, piece.utterance_id, samples))
+
+    def _record(self, session_id: str, utterance_id: str, samples: Float32Array) -> _Recording:
+        content = flac(samples)
+        upload = self._uploads.submit(self._objects.put, object_name(session_id, utterance_id), content)
+        return _Recording(session_id, utterance_id, content, seconds(samples.size), upload)
+
+    def _keep(self, recordings: Sequence[_Recording]) -> None:
+        now = self._clock()
+        rows = [
+            {
+                "session_id": recording.session_id,
+                "utterance_id": recording.utterance_id,
+                "object": object_name(recording.session_id, recording.utterance_id),
+                "size_bytes": len(recording.content),
+                "duration_s": recording.duration_s,
+                "created_at": now,
+            }
+            for recording in recordings
+        ]
+        with answering(), self._engine.begin() as connection:
+            upsert(connection, database.recordings, rows, updates=["object", "size_bytes", "duration_s"])
+
+
+def _utterance(pieces: Sequence[Float32Array], last: UtterancePiece) -> Float32Array:
+    samples = np.concatenate(pieces)
+    return samples[: samples.size - last.surplus_samples] if last.surplus_samples else samples
