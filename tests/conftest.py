@@ -33,3 +33,13 @@ def _real_service(variable: str, what: str) -> str:
 @pytest.fixture(scope="session")
 def kafka_bootstrap() -> str:
     return _real_service("VOXRELAY_KAFKA_BOOTSTRAP", "Kafka broker")
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> str:
+    return _real_service("VOXRELAY_DATABASE_URL", "PostgreSQL")
+
+
+@pytest.fixture(scope="session")
+def object_store_url() -> str:
+    return _real_service("VOXRELAY_OBJECT_STORE_URL", "S3 server")

@@ -58,7 +58,7 @@ def as_txt(session: StoredSession) -> str:
     for stored in session.utterances:
         for start_s, _, speaker, words in turns(stored.joined):
             said = " ".join(word.text for word in words) if words else stored.joined.text
-            lines.append(f"[{_clock(start_s, '.')[3:-2]}] {speaker + ': ' if speaker else ''}{said}\n")
+            lines.append(f"[{_short_clock(start_s)}] {speaker + ': ' if speaker else ''}{said}\n")
     return "".join(lines)
 
 
@@ -109,6 +109,12 @@ def _said(cue: Cue) -> str:
 def _voice(cue: Cue) -> str:
     said = cue.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return f"<v {cue.speaker}>{said}" if cue.speaker else said
+
+
+def _short_clock(at_s: float) -> str:
+    """02:03.4, and 01:02:03.4 from the first hour on."""
+    shown = _clock(at_s, ".")[:-2]
+    return shown if at_s >= 3600 else shown[3:]
 
 
 def _clock(at_s: float, point: str) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from voxrelay.cli.console import Failure, err, out, print_final, print_json
 from voxrelay.export import FORMATS
@@ -56,7 +56,7 @@ def list_sessions(
         return
     if not found:
         raise Failure("No session is stored yet.", 3)
-    table = Table("session", "opened (UTC)", "audio", "utterances", "speakers", "complete", box=None)
+    table = Table(*(Column(name, no_wrap=True) for name in ("session", "opened (UTC)", "audio", "said", "speakers", "complete")), box=None)
     for summary in found:
         table.add_row(
             summary.session_id,
@@ -66,7 +66,7 @@ def list_sessions(
             ", ".join(summary.speakers),
             "yes" if summary.is_complete else "no",
         )
-    out.print(table)
+    out.print(table, soft_wrap=False, crop=False, overflow="ignore")
 
 
 @app.command()

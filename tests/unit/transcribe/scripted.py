@@ -23,7 +23,7 @@ class ScriptedTranscriber:
         self.calls: list[int] = []
         self._numbers = count(1)
 
-    def open(self, options: StreamOptions, *, wants_interims: bool, is_urgent: bool = True) -> int:  # noqa: ARG002  # interims come anyway
+    def open(self, options: StreamOptions, *, wants_interims: bool, is_urgent: bool = True) -> int:  # interims come anyway
         number = next(self._numbers)
         self.streams[number] = (options, [])
         return number
