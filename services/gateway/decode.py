@@ -142,7 +142,8 @@ def decoded(source: io.RawIOBase | io.BufferedIOBase | str, max_audio_s: float) 
         container = av.open(source, "r", metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise Refused(
-            "INVALID_AUDIO_FORMAT", "The bytes are no audio that can be decoded; send wav, flac, mp3, m4a, ogg, webm, mp4 or mkv."
+            "INVALID_AUDIO_FORMAT",
+            "The bytes are no audio that can be decoded, or break off within their header; send wav, flac, mp3, m4a, ogg, webm, mp4 or mkv.",
         ) from error
     with container:
         if not container.streams.audio:

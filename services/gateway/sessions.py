@@ -177,6 +177,10 @@ class LiveSession:
             if isinstance(update, Closed | Failed):
                 return
 
+    def fail(self, code: str, message: str) -> None:
+        """End the updates with this error."""
+        self._outbox.put(Failed(code, message))
+
     def leave(self) -> None:
         """Nobody reads the updates any more."""
         self._outbox.end()

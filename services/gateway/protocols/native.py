@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 EDGE = "native"
 MESSAGES = ("configure", "audio", "keep_alive", "finalize", "close_stream")
 SEND_TIMEOUT_S = 10.0
+LAST_WORDS_S = 5.0  # how long an error waits for the results of what was said before it
 
 
 class NativeConnection:
@@ -38,6 +39,7 @@ class NativeConnection:
         self._socket, self._hub, self._session = socket, hub, session
         self._intake = Intake(session, asked, hub.settings.session_lifetime_s)
         self._reason: EndReason = "closed"
+        self._refusal: Refused | None = None  # why no more is read
 
     async def run(self) -> None:
         await self._send({"type": "session", "session_id": self._session.id})
@@ -45,10 +47,9 @@ class NativeConnection:
         reading = asyncio.create_task(self._read())
         try:
             await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
-            if reading.done() and not writing.done():
+            if not writing.done():
                 await self._reading_ended(reading, writing)
-            else:
-                await writing
+            await writing
         except (WebSocketDisconnect, TimeoutError):
             self._reason = "vanished"
         finally:
@@ -60,18 +61,17 @@ class NativeConnection:
             self._session.leave()
 
     async def _reading_ended(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
-        """After close_stream the results still come; after an error they come too, and then the error."""
-        refused: Refused | None = None
+        """The results of what was said still come; after a refusal for a while only, and then the error instead of ``closed``."""
         try:
             await reading
-        except Refused as error:
-            refused = error
-            self._reason = "failed"
+        except Refused as refused:
+            self._refusal, self._reason = refused, "failed"
         await self._session.close(self._reason)
-        if refused is None:
-            await writing
-        else:
-            await self._fail(refused.code, refused.message)
+        if self._refusal is not None:
+            await asyncio.wait((writing,), timeout=LAST_WORDS_S)
+            if not writing.done():
+                log.info("A refused session's last results were not waited for.", extra=fields(session=self._session.id))
+                self._session.fail(self._refusal.code, self._refusal.message)
 
     # --- in ---
 
@@ -83,7 +83,7 @@ class NativeConnection:
             try:
                 message = await asyncio.wait_for(self._socket.receive(), min(settings.idle_s, max(0.0, left_s)))
             except TimeoutError:
-                if self._hub.clock() >= deadline:
+                if left_s <= settings.idle_s:
                     raise Refused("SESSION_LIFETIME", f"A connection lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
                 raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio or keep_alive.") from None
             if message["type"] == "websocket.disconnect":
@@ -142,6 +142,9 @@ class NativeConnection:
 
     async def _write(self) -> None:
         async for update in self._session.updates():
+            if isinstance(update, Closed) and self._refusal is not None:
+                await self._refuse(self._refusal.code, self._refusal.message)
+                return
             await self._tell(update)
             if isinstance(update, Closed):
                 await self._socket.close(1000)
@@ -162,18 +165,6 @@ class NativeConnection:
                 await self._send({"type": "closed", "audio_seconds": round(audio_seconds, 3)})
             case Failed(code, message):
                 await self._refuse(code, message)
-
-    async def _fail(self, code: str, message: str) -> None:
-        """What was said before the error is still heard, as far as it comes in time; then the error and the end."""
-        try:
-            async with asyncio.timeout(self._hub.settings.join_wait_s):
-                async for update in self._session.updates():
-                    if isinstance(update, Closed | Failed):
-                        break
-                    await self._tell(update)
-        except TimeoutError:
-            log.info("A refused session's last results were not waited for.", extra=fields(session=self._session.id))
-        await self._refuse(code, message)
 
     async def _refuse(self, code: str, message: str) -> None:
         REFUSALS.labels(EDGE, code).inc()

@@ -219,7 +219,8 @@ async def test_wrong_input_gets_a_code_and_what_to_do(query: str, first: Any, co
     ("data", "code"),
     [
         (b"This is a poem and no sound at all, whatever you may think.", "INVALID_AUDIO_FORMAT"),
-        (_wav()[:40], "TRUNCATED_AUDIO"),
+        (_wav()[:40], "INVALID_AUDIO_FORMAT"),  # in its header
+        (_wav()[:44], "TRUNCATED_AUDIO"),  # before its first sample
         (b"\x1a\x45\xdf\xa3" + bytes(200), "INVALID_AUDIO_FORMAT"),
     ],
 )
