@@ -33,6 +33,7 @@ from voxrelay.events import (
     SessionEnded,
     SessionOpened,
     SynthesisProduced,
+    SynthesisRefused,
     SynthesisRequested,
 )
 from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, GATEWAY_SESSIONS, PUBLISH_SECONDS, REFUSALS
@@ -222,11 +223,11 @@ class SpeechRequest:
 
     def __init__(self, hub: SessionHub, session_id: str) -> None:
         self._hub, self.id = hub, session_id
-        self._pieces: asyncio.Queue[SynthesisProduced] = asyncio.Queue()
+        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused] = asyncio.Queue()
         self._last = 0
 
     def push(self, event: Event) -> None:
-        if isinstance(event.payload, SynthesisProduced) and event.sequence > self._last:
+        if isinstance(event.payload, SynthesisProduced | SynthesisRefused) and event.sequence > self._last:
             self._last = event.sequence
             self._pieces.put_nowait(event.payload)
 
@@ -234,13 +235,15 @@ class SpeechRequest:
         """Nothing falls due by itself."""
 
     async def pieces(self) -> AsyncIterator[SynthesisProduced]:
-        """In order; ends after the last. Raises ``Refused`` when synth does not answer in time."""
+        """In order; ends after the last. Raises ``Refused`` when synth refuses or does not answer in time."""
         try:
             while True:
                 try:
                     piece = await asyncio.wait_for(self._pieces.get(), self._hub.settings.stage_timeout_s)
                 except TimeoutError:
                     raise Refused("STAGE_TIMEOUT", "No answer from synth; try again in a moment.") from None
+                if isinstance(piece, SynthesisRefused):
+                    raise Refused(piece.code, piece.message)
                 yield piece
                 if piece.is_last:
                     return
