@@ -63,7 +63,8 @@ class EspeakSynthesizer:
 
     def _identifier(self, name: str) -> str:
         base, has_variant, variant = name.partition("+")
-        return self._identifiers[base] + has_variant + variant
+        identifier: str = self._identifiers[base]
+        return identifier + has_variant + variant
 
     def check(self) -> None:
         if not any(self._workers.process_ids):
