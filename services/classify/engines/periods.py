@@ -19,7 +19,7 @@ STRETCH_FRAMES = 25  # a quarter of a second of unbroken voice, walked on its ow
 SHORTEST_FRAMES = 5
 MOST_STRETCHES = 40  # evenly spread over the utterance: ten seconds of voice are enough, and bound the work
 LEAST_MATCH = 0.6  # correlation below which the next period is not the same waveform again: the walk ends
-_REACH = 0.12  # how far from the tracked period the next one is looked for, as a share of it
+_REACH_SHARE = 0.12  # how far from the tracked period the next one is looked for, as a share of it
 _RATIO_LIMIT = 1.3  # Praat's "maximum period factor"
 _AMPLITUDE_LIMIT = 1.6  # Praat's "maximum amplitude factor"
 
@@ -82,24 +82,29 @@ def _walk(samples: Float64Array, track: PitchTrack, stretches: list[tuple[int, i
     last_sample = np.array([(end - 1) * HOP_SAMPLES + WINDOW_SAMPLES // 2 for _, end in stretches], dtype=np.float64)
     voiced_hz = track.pitch_hz[track.is_voiced]
     longest = int(np.ceil(SAMPLE_RATE_HZ / float(voiced_hz.min())))
-    reach = int(np.ceil(longest * _REACH)) + 1
-    padding = 2 * longest + 2 * reach
+    padding = 2 * longest + 2 * _reach(longest)
     padded = np.concatenate((np.zeros(padding), samples, np.zeros(padding)))
     at = np.array([_first_peak(padded, padding, track, frame) for frame in first_frame], dtype=np.float64)
     steps = int(np.ceil(STRETCH_FRAMES * HOP_SAMPLES / (SAMPLE_RATE_HZ / float(voiced_hz.max())) * 1.2))
-    goes_on = np.ones(len(stretches), dtype=bool)
+    walking = np.arange(len(stretches))
     lengths, amplitudes, matches = (np.zeros((len(stretches), steps)) for _ in range(3))
     is_period = np.zeros((len(stretches), steps), dtype=bool)
     for step in range(steps):
-        period = _period_at(track, at)
-        lag, match = _next_period(padded, np.rint(at).astype(int) + padding, period, reach)
-        goes_on = goes_on & (match >= LEAST_MATCH) & (at + lag <= last_sample)
-        if not goes_on.any():
+        period = _period_at(track, at[walking])
+        lag, match = _next_period(padded, np.rint(at[walking]).astype(int) + padding, period)
+        arrived = np.rint(at[walking]) + lag
+        goes_on = (match >= LEAST_MATCH) & (arrived <= last_sample[walking])
+        walking, period, lag, match, arrived = (of[goes_on] for of in (walking, period, lag, match, arrived))
+        if walking.size == 0:
             break
-        lengths[:, step], matches[:, step], is_period[:, step] = lag, match, goes_on
-        amplitudes[:, step] = _amplitude(padded, at + padding, period)
-        at = np.where(goes_on, at - (at - np.rint(at)) + lag, at)
+        lengths[walking, step], matches[walking, step], is_period[walking, step] = lag, match, True
+        amplitudes[walking, step] = _amplitude(padded, at[walking] + padding, period)
+        at[walking] = arrived
     return _Walks(lengths, amplitudes, matches, is_period)
+
+
+def _reach(period: int) -> int:
+    return int(np.ceil(period * _REACH_SHARE)) + 1
 
 
 def _first_peak(padded: Float64Array, padding: int, track: PitchTrack, frame: int) -> int:
@@ -109,31 +114,31 @@ def _first_peak(padded: Float64Array, padding: int, track: PitchTrack, frame: in
 
 
 def _period_at(track: PitchTrack, at: Float64Array) -> Float64Array:
-    """The tracked period, in samples, of the frame nearest to each place; the place lies in a voiced stretch."""
+    """The tracked period, in samples, of the frame nearest to each place: voiced, because a walk ends where its stretch does."""
     frame = np.clip(np.rint((at - WINDOW_SAMPLES / 2) / HOP_SAMPLES).astype(int), 0, track.pitch_hz.size - 1)
-    pitch_hz = track.pitch_hz[frame]
-    return np.asarray(SAMPLE_RATE_HZ / np.where(pitch_hz > 0, pitch_hz, np.inf))
+    return np.asarray(SAMPLE_RATE_HZ / track.pitch_hz[frame])
 
 
-def _next_period(padded: Float64Array, centre: NDArray[np.int_], period: Float64Array, reach: int) -> tuple[Float64Array, Float64Array]:
+def _next_period(padded: Float64Array, centre: NDArray[np.int_], period: Float64Array) -> tuple[Float64Array, Float64Array]:
     """The lag, to a fraction of a sample, at which one period around ``centre`` comes back, and the correlation there."""
     rounded = np.rint(period).astype(int)
+    reach = _reach(int(rounded.max()))
     width = int(rounded.max()) | 1
     half = width // 2
-    inside = np.abs(np.arange(width) - half)[None, :] <= np.maximum(rounded, 2)[:, None] // 2
+    inside = np.abs(np.arange(width) - half)[None, :] <= rounded[:, None] // 2
     here = padded[(centre - half)[:, None] + np.arange(width)] * inside
     rows = padded[(centre + rounded - reach - half)[:, None] + np.arange(width + 2 * reach)]
     windows = np.lib.stride_tricks.sliding_window_view(rows, width, axis=1)  # (stretches, lags, width)
     product = np.einsum("slw,sw->sl", windows, here)
     energy = np.einsum("slw,sw->sl", np.lib.stride_tricks.sliding_window_view(rows * rows, width, axis=1), inside.astype(np.float64))
     correlation = product / np.sqrt(np.maximum(energy * (here * here).sum(axis=1, keepdims=True), 1e-20))
-    allowed = np.abs(np.arange(2 * reach + 1) - reach)[None, :] <= np.maximum(_REACH * period, 2.0)[:, None]
+    allowed = np.abs(np.arange(2 * reach + 1) - reach)[None, :] <= np.maximum(_REACH_SHARE * period, 2.0)[:, None]
     best = np.clip(np.where(allowed, correlation, -2.0).argmax(axis=1), 1, 2 * reach - 1)
     index = np.arange(len(best))
     before, peak, after = correlation[index, best - 1], correlation[index, best], correlation[index, best + 1]
     bend = np.minimum(before - 2.0 * peak + after, -1e-12)
     shift = np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
-    return rounded - reach + best + shift, np.where(period > 0, peak, 0.0)
+    return rounded - reach + best + shift, peak
 
 
 def _amplitude(padded: Float64Array, at: Float64Array, period: Float64Array) -> Float64Array:

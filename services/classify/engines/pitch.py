@@ -17,7 +17,7 @@ from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
 LOWEST_HZ, HIGHEST_HZ = 60.0, 500.0
 HOP_SAMPLES = SAMPLE_RATE_HZ // 100
 WINDOW_SAMPLES = 4 * HOP_SAMPLES  # 40 ms: 2.4 periods of the lowest pitch
-_TRANSFORM = 2048
+_TRANSFORM = 1024  # window and longest lag fit without wrapping around
 _CANDIDATES = 6  # voiced ones in a frame
 _VOICING_THRESHOLD = 0.45
 _SILENCE_THRESHOLD = 0.03
