@@ -32,8 +32,8 @@ LOWEST_HNR_HZ = 75.0  # three periods in a window, as Boersma asks: with fewer t
 QUIETEST_SHARE = 0.1  # of the frames, taken for the background
 PAUSE_DB = 10.0  # a frame so far below the speech holds background
 TYPICAL_MALE_HZ, TYPICAL_FEMALE_HZ = 120.0, 210.0
-SPREAD_SEMITONES = 3.0  # of speakers of one sex around those
-GENDER_CEILING = 0.95  # children and unusual voices are in neither distribution
+SPREAD_SEMITONES = 4.5  # around those, of speakers of one sex and of one speaker in different moods
+GENDER_CEILING = 0.9  # children and unusual voices are in neither distribution
 
 
 @dataclass(frozen=True, slots=True)
