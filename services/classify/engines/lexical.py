@@ -21,7 +21,7 @@ from voxrelay.events import Attribute, Engine
 
 VERSION = "1"  # counted up whenever a result changes
 LEAST_WORDS_FOR_LANGUAGE = 3
-LEAST_LANGUAGE_CONFIDENCE = 0.3
+LEAST_LANGUAGE_CONFIDENCE = 0.5
 LEAST_SPOKEN_S = 0.5
 FASTEST_WORDS_PER_MINUTE = 1000.0
 SENTIMENT_THRESHOLD = 0.05  # VADER's own, of its compound score
@@ -50,11 +50,12 @@ class LexicalClassifier:
         is_known = len(spoken) >= LEAST_WORDS_FOR_LANGUAGE and confidence >= LEAST_LANGUAGE_CONFIDENCE
         said_language = text.language.lower().partition("-")[0]
         found: list[Attribute] = []
-        if (said_language or (language if is_known else "")) == "en":
+        is_english = (said_language or (language if is_known else "")) == "en"
+        if is_english:
             found += self._mood(text.text, spoken)
         if is_known:
             found.append(Attribute("language", language, _confidence(confidence)))
-        if (said_language or (language if is_known else "")) == "en":
+        if is_english:
             found += _content(text)
         return (*found, *_pace(text))
 
