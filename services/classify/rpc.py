@@ -79,7 +79,7 @@ def _checked(request: Any) -> tuple[Float32Array | None, SegmentTranscribed | No
             raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_SECONDS // 60} minutes of audio in one call; send it as a session.")
         if len(pcm) / 2 / rate_hz > LONGEST_SAMPLES / SAMPLE_RATE_HZ:
             longest_s = LONGEST_SAMPLES // SAMPLE_RATE_HZ
-            raise Refused("INVALID_ARGUMENT", f"The audio is taken for one utterance, of {longest_s} seconds at most; cut it or send it as a session.")
+            raise Refused("INVALID_ARGUMENT", f"The audio is taken for one utterance, at most {longest_s} s long; cut it or send it as a session.")
         samples = resample(float32_from_pcm_s16le(pcm), rate_hz, SAMPLE_RATE_HZ)
     if len(request.text) > MAX_TEXT_CHARACTERS or len(request.words) > MAX_WORDS:
         raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_TEXT_CHARACTERS} characters of text and {MAX_WORDS} words in one call.")

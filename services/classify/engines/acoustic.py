@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log2
+from math import exp, log2, log10
 
 import numpy as np
 
@@ -127,7 +127,7 @@ def _snr(measured: _Measured) -> list[Attribute]:
     background = float(np.sort(power)[: max(1, int(QUIETEST_SHARE * power.size))].mean())
     ratio = max(loud - background, 0.0) / max(background, 1e-12)
     paused_s = float(np.count_nonzero(power < loud * 10.0 ** (-PAUSE_DB / 10.0))) / 100.0
-    return [_number("snr_db", float(decibels(np.float64(max(ratio, 1.0)))), _amount(paused_s, 0.3), 1)]
+    return [_number("snr_db", 10.0 * log10(max(ratio, 1.0)), _amount(paused_s, 0.3), 1)]
 
 
 def _rates(measured: _Measured) -> list[Attribute]:

@@ -94,12 +94,12 @@ def _walk(samples: Float64Array, track: PitchTrack, stretches: list[tuple[int, i
         lag, match = _next_period(padded, np.rint(at[walking]).astype(int) + padding, period)
         arrived = np.rint(at[walking]) + lag
         goes_on = (match >= LEAST_MATCH) & (arrived <= last_sample[walking])
-        walking, period, lag, match, arrived = (of[goes_on] for of in (walking, period, lag, match, arrived))
+        walking, period = walking[goes_on], period[goes_on]
         if walking.size == 0:
             break
-        lengths[walking, step], matches[walking, step], is_period[walking, step] = lag, match, True
+        lengths[walking, step], matches[walking, step], is_period[walking, step] = lag[goes_on], match[goes_on], True
         amplitudes[walking, step] = _amplitude(padded, at[walking] + padding, period)
-        at[walking] = arrived
+        at[walking] = arrived[goes_on]
     return _Walks(lengths, amplitudes, matches, is_period)
 
 
