@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from voxrelay.audio import Float32Array
 from voxrelay.events import Engine
 
 ENGINES: dict[str, str] = {"ge2e": "services.diarize.engines.ge2e:Ge2eEmbedder"}
-
-Float64Array = NDArray[np.float64]
-
-ROW_TOLERANCE = 1e-9  # how far an element of an embedding may depend on the company its window is in
 
 
 class SpeakerEmbedder(Protocol):
@@ -36,10 +29,9 @@ class SpeakerEmbedder(Protocol):
     @property
     def dimensions(self) -> int: ...
 
-    def embed(self, windows: Float32Array) -> Float64Array:
+    def embed(self, windows: Float32Array) -> Float32Array:
         """Unit vectors, shape (n, dimensions), for windows of shape (n, window_samples), n of any number of sessions and perhaps 0.
 
-        Windows of one speaker lie close together, by the cosine. A row depends on its window alone but for rounding: no element changes
-        by more than ``ROW_TOLERANCE`` with the other rows. The reader rounds to a grid a million times coarser.
+        Windows of one speaker lie close together, by the cosine. A row is the same to the last bit whatever the other rows are.
         """
         ...
