@@ -30,7 +30,7 @@ LEAST_LEVEL_DBFS = -30.0  # softer windows are made so loud
 ROWS_AT_ONCE = 64
 FEW_ROWS = 3
 STATE_GRID = 256  # a recurrent state is in [-1, 1], and taken to 1/256
-MOST_WEIGHT = (1 << 24) // STATE_GRID  # of the sum of a gate's weights, so that all partial sums stay below 2 ** 24
+MOST_WEIGHT = (1 << 24) // STATE_GRID - CELLS  # of the sum of a gate's weights, rounded: all partial sums stay below 2 ** 24
 
 
 class Ge2eEmbedder:
@@ -94,7 +94,7 @@ class _Layer:
         self._from_input = _tensor(tensors, f"lstm.weight_ih_l{number}", (4 * CELLS, inputs), path)[order].T.copy()
         recurrent = _tensor(tensors, f"lstm.weight_hh_l{number}", (4 * CELLS, CELLS), path)[order].T
         scale = MOST_WEIGHT / np.abs(recurrent).sum(axis=0)
-        self._from_state = np.trunc(recurrent * scale).astype(np.float32)
+        self._from_state = np.rint(recurrent * scale).astype(np.float32)
         self._state_scale = (1.0 / (scale * STATE_GRID)).astype(np.float32)
         biases = [_tensor(tensors, f"lstm.bias_{kind}_l{number}", (4 * CELLS,), path) for kind in ("ih", "hh")]
         self._bias = (biases[0] + biases[1])[order]
