@@ -23,7 +23,7 @@ Float64Array = NDArray[np.float64]
 
 def on_grid(embeddings: Float32Array) -> GridArray:
     """Unit vectors as whole numbers, one byte an element."""
-    return np.rint(np.clip(embeddings, -1.0, 1.0) * np.float32(GRID)).astype(np.int8)
+    return np.asarray(np.rint(np.clip(embeddings, -1.0, 1.0) * np.float32(GRID)), dtype=np.int8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class _Layer:
     def _recurrent(self, states: Float32Array) -> Float32Array:
         """Exact, so any way is right; for a few rows one at a time is quicker."""
         if states.shape[0] > FEW_ROWS:
-            return states @ self._from_state
+            return np.asarray(states @ self._from_state, dtype=np.float32)
         return np.stack([state @ self._from_state for state in states])
 
 
