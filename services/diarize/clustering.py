@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrelay.audio import Float32Array
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
 
 GRID = 127  # an element of a unit vector, which is in [-1, 1], becomes a whole number in [-127, 127]
 
@@ -28,11 +28,19 @@ def on_grid(embeddings: Float32Array) -> GridArray:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRules:
-    """``threshold`` is the cosine distance from which two voices are two speakers; who speaks less than ``shortest_speaker_samples`` in all
-    is taken for the most similar of the others."""
+    """When two voices are two speakers.
 
-    threshold: float
-    shortest_speaker_samples: int
+    threshold                 cosine distance, 0 to 1: groups of windows closer than that on average are one speaker
+    threshold_when_told       the same where the number of speakers is known; the lower, as it cannot lead to too many
+    shortest_speaker_samples  who speaks less in all is taken for the most similar of the others
+    """
+
+    threshold: float = 0.36
+    threshold_when_told: float = 0.32
+    shortest_speaker_samples: int = 2 * SAMPLE_RATE_HZ
+
+    def least_similarity(self, most: int) -> float:
+        return 1.0 - (self.threshold_when_told if most else self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,63 +60,62 @@ class Evidence:
 
 
 def cluster(evidence: Evidence, rules: ClusterRules, most: int = 0) -> Int64Array:
-    """A group for every row, 0, 1, ...; at most ``most`` groups unless that is 0."""
+    """A group for every row, 0, 1, ...; at most ``most`` groups unless that is 0.
+
+    Groups that speak too little, and those beyond the ``most`` that speak longest, are dissolved: their rows go to the nearest of the rest.
+    """
     if evidence.windows.size == 0:
         return np.zeros(0, dtype=np.int64)
-    groups = agglomerate(evidence.sums, evidence.windows, 1.0 - rules.threshold)
+    groups = agglomerate(evidence.sums, evidence.windows, rules.least_similarity(most))
     speech = np.bincount(groups, weights=evidence.samples)
-    lasting = np.flatnonzero(speech >= rules.shortest_speaker_samples)
-    if lasting.size == 0:
-        lasting = np.array([speech.argmax()])
-    member = (groups[None, :] == lasting[:, None]).astype(np.float64)
-    sums, windows = member @ evidence.sums, member @ evidence.windows
-    if 0 < most < lasting.size:
-        merged = agglomerate(sums, windows, -2.0, most)
-        member = (merged[None, :] == np.arange(merged.max() + 1)[:, None]).astype(np.float64)
-        sums, windows = member @ sums, member @ windows
-        number_of = merged
-    else:
-        number_of = np.arange(lasting.size)
-    found = np.full(speech.size, -1, dtype=np.int64)
-    found[lasting] = number_of
-    settled = found[groups]
+    by_length = np.argsort(-speech, kind="stable")
+    lasting = [group for group in by_length.tolist() if speech[group] >= rules.shortest_speaker_samples] or by_length[:1].tolist()
+    if most:
+        lasting = lasting[:most]
+    number_of = np.full(speech.size, -1, dtype=np.int64)
+    number_of[lasting] = np.arange(len(lasting))
+    numbers = number_of[groups]
+    sums, windows = group_sums(evidence, numbers, len(lasting))
     nearest = similarities(evidence.sums, evidence.windows, sums, windows).argmax(axis=1)
-    return np.where(settled >= 0, settled, nearest)
+    return np.where(numbers >= 0, numbers, nearest)
 
 
-def agglomerate(sums: Float64Array, windows: Float64Array, least_similarity: float, most: int = 0) -> Int64Array:
-    """Merges the two most similar groups while they are at least so similar, or there are more than ``most``.
+def agglomerate(sums: Float64Array, windows: Float64Array, least_similarity: float) -> Int64Array:
+    """Merges the two most similar groups as long as they are at least so similar; groups are numbered by their first row.
 
-    The similarity of two groups is the mean cosine over all pairs of their windows (UPGMA). Groups are numbered by their first row.
+    The similarity of two groups is the mean cosine over all pairs of their windows (UPGMA: Sokal and Michener, 1958), kept up to date
+    in whole numbers. Each step looks at the best partner of every group alone, so that n rows take n steps of n operations.
     """
     count = windows.size
-    products = sums @ sums.T
-    weight = windows.copy()
+    products, weight, group_of = sums @ sums.T, windows.copy(), np.arange(count)
     similarity = products / (weight[:, None] * weight[None, :] * GRID**2)
     np.fill_diagonal(similarity, -np.inf)
-    parent = np.arange(count)
     best = similarity.argmax(axis=1)
     best_similarity = similarity[np.arange(count), best]
-    for left in range(count, 1, -1):
+    for _ in range(count - 1):
         one = int(best_similarity.argmax())
-        other = int(best[one])
-        if best_similarity[one] < least_similarity and (most == 0 or left <= most):
+        if best_similarity[one] < least_similarity:
             break
-        one, other = min(one, other), max(one, other)
-        parent[parent == other] = one
-        products[one] += products[other]
+        one, gone = sorted((one, int(best[one])))
+        group_of[group_of == gone] = one
+        products[one] += products[gone]
         products[:, one] = products[one]
-        weight[one] += weight[other]
-        row = products[one] / (weight[one] * weight * GRID**2)
-        row[np.isneginf(similarity[one])] = -np.inf
-        row[other] = -np.inf
-        stale = np.flatnonzero((best == one) | (best == other))  # a merged group is never more similar than the better of the two was
-        similarity[one], similarity[:, one] = row, row
-        similarity[other], similarity[:, other] = -np.inf, -np.inf
-        stale = np.union1d(stale, [one, other])
+        weight[one] += weight[gone]
+        merged = products[one] / (weight[one] * weight * GRID**2)
+        merged[np.isneginf(similarity[one])] = -np.inf  # itself, and what was merged before
+        similarity[one], similarity[:, one] = merged, merged
+        similarity[gone], similarity[:, gone] = -np.inf, -np.inf
+        stale = np.flatnonzero((best == one) | (best == gone))  # a merged group is never more similar than the better of its two was
+        stale = np.union1d(stale, [one, gone])
         best[stale] = similarity[stale].argmax(axis=1)
         best_similarity[stale] = similarity[stale, best[stale]]
-    return np.unique(parent, return_inverse=True)[1].astype(np.int64)
+    return np.unique(group_of, return_inverse=True)[1].astype(np.int64)
+
+
+def group_sums(evidence: Evidence, numbers: Int64Array, count: int) -> tuple[Float64Array, Float64Array]:
+    """The sums and numbers of windows of the groups 0 to ``count`` - 1; rows with other numbers belong to none."""
+    member = (numbers[None, :] == np.arange(count)[:, None]).astype(np.float64)
+    return member @ evidence.sums, member @ evidence.windows
 
 
 def similarities(sums: Float64Array, windows: Float64Array, group_sums: Float64Array, group_windows: Float64Array) -> Float64Array:
@@ -135,14 +142,14 @@ def lasting_labels(groups: Int64Array, evidence: Evidence, taken: Iterable[int] 
         label_of[group] = label
         shared[group, :] = 0
         shared[:, label] = 0
-    for group in np.flatnonzero(label_of == 0)[np.argsort([np.argmax(groups == group) for group in np.flatnonzero(label_of == 0)], kind="stable")]:
-        label_of[group] = _free_label(set(label_of.tolist()), set(taken), most)
+    for group in dict.fromkeys(groups.tolist()):  # in the order of their first rows
+        if label_of[group] == 0:
+            label_of[group] = free_label(set(label_of.tolist()), set(taken), most)
     return label_of[groups] if count else groups
 
 
-def _free_label(in_use: set[int], taken: set[int], most: int) -> int:
-    for barred in (in_use | taken, in_use):
-        label = next(number for number in range(1, len(barred) + 2) if number not in barred)
-        if not most or label <= most:
-            return label
-    return label
+def free_label(in_use: set[int], taken: set[int], most: int = 0) -> int:
+    """The lowest number neither in use nor taken; where ``most`` leaves none, the lowest that is not in use."""
+    barred = in_use | taken
+    label = next(number for number in range(1, len(barred) + 2) if number not in barred)
+    return label if not most or label <= most else next(number for number in range(1, len(in_use) + 2) if number not in in_use)

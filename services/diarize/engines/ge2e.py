@@ -42,7 +42,7 @@ class Ge2eEmbedder:
     """
 
     window_samples = FRAMES * HOP_SAMPLES
-    step_samples = FRAMES * HOP_SAMPLES // 4
+    step_samples = FRAMES * HOP_SAMPLES * 3 // 8
     dimensions = DIMENSIONS
 
     def __init__(self, weights: Path, model_digest: str = "") -> None:
