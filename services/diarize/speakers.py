@@ -139,7 +139,7 @@ class Speakers:
     def _take_over(self, labels: Int64Array, confidences: list[float]) -> None:
         """Rows as ``_evidence`` orders them. Older windows of speakers who turned out to be one are put together."""
         merged: dict[int, Older] = {}
-        for label, older in zip(labels.tolist(), list(self.older.values()), strict=False):
+        for label, older in zip(labels[: len(self.older)].tolist(), list(self.older.values()), strict=True):
             _add(merged, label, older)
         at = len(self.older)
         self.older = dict(sorted(merged.items()))
