@@ -19,7 +19,8 @@ from voxrelay.workers import WorkerFailed, Workers
 
 SPEAKING = "services.synth.engines.espeak_speaking:Speaking"
 TIMEOUT_S = 30.0
-USUAL = {"en": "en-us", "zh": "cmn"}  # where the library's own order would take a rare variety
+USUAL = {"en": "en-us", "fr": "fr-fr", "zh": "cmn"}  # where the library's own order would take a rare variety
+WITHOUT_DICTIONARY = frozenset({"gmq/fo", "trk/kaa", "art/xex"})  # listed, but the wheel lacks what they would be pronounced by
 VARIANTS: tuple[tuple[str, Gender], ...] = (
     ("f2", "female"),
     ("m3", "male"),
@@ -101,7 +102,7 @@ def _bases(listed: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, Voice
     also: dict[str, tuple[str, VoiceInfo]] = {}
     seen: set[str] = set()
     for identifier, name, tag, gender in listed:
-        if not _has_dictionary(identifier):
+        if identifier in WITHOUT_DICTIONARY:
             continue
         group = also if identifier in seen else first
         group.setdefault(tag, (identifier, VoiceInfo(tag, name, tag, cast(Gender, gender))))
@@ -111,11 +112,6 @@ def _bases(listed: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, Voice
             usual, named = first.get(USUAL.get(tag, ""), (identifier, voice))
             first[tag] = usual, VoiceInfo(tag, named.name, tag, named.gender)
     return [first[tag] for tag in sorted(first)]
-
-
-def _has_dictionary(identifier: str) -> bool:
-    language = identifier.rpartition("/")[2].partition("-")[0].lower()
-    return (Path(espeakng_loader.get_data_path()) / f"{language}_dict").is_file()
 
 
 def _with_variants(bases: Iterable[VoiceInfo]) -> Iterator[VoiceInfo]:
