@@ -1,3 +1,5 @@
+"""``python -m services.synth``: speech from text over Kafka."""
+
 from services.synth.compose import compose
 from voxrelay.process import main
 

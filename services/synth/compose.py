@@ -10,7 +10,6 @@ from services.synth.rpc import add
 from services.synth.settings import SynthSettings
 from services.synth.stage import SynthStage
 from voxrelay.engines import load
-from voxrelay.events import Lane
 from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import SYNTH
@@ -20,13 +19,9 @@ def compose(platform: PlatformSettings) -> Service:  # noqa: ARG001  # the same 
     """Starts the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     settings = load_settings(SynthSettings)
     synthesizer = cast(Synthesizer, load("synth", ENGINES, settings.engine, workers=settings.workers))
-
-    def make(lane: Lane) -> SynthStage:  # noqa: ARG001  # requests travel on the live lane alone
-        return SynthStage(synthesizer, piece_ms=settings.piece_ms, max_characters=settings.max_characters)
-
     return Service(
         name="synth",
-        stages=[StagePart(SYNTH, make)],
+        stages=[StagePart(SYNTH, lambda _lane: SynthStage(synthesizer, piece_ms=settings.piece_ms, max_characters=settings.max_characters))],
         add_rpc=partial(add, synthesizer=synthesizer),
         checks={"synthesizer": synthesizer.check},
         close=synthesizer.close,

@@ -2,74 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from voxrelay.events import Engine
 
 ENGINES: dict[str, str] = {"espeak": "services.synth.engines.espeak:EspeakSynthesizer"}
 
-Gender = Literal["male", "female", ""]
-
 
 @dataclass(frozen=True, slots=True)
-class VoiceInfo:
-    """``id`` is what a request asks for, in lower case; ``name`` is for people; ``language`` is BCP 47 in lower case; ``gender`` empty: not said."""
+class Voice:
+    """``name`` is what a request asks for; ``language`` is BCP 47; ``gender`` is male, female or empty."""
 
-    id: str
     name: str
     language: str
-    gender: Gender = ""
+    gender: str
 
 
 @dataclass(frozen=True, slots=True)
-class WordMark:
-    """A word as it is written, and the seconds from the start of what is spoken to where it begins."""
+class Sentence:
+    """``speed`` 1.0 is the voice's own."""
 
     text: str
-    start_s: float
+    voice: str
+    speed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of speech of any length, mono at the engine's rate, gapless since the piece before, and the words that begin in it."""
+class Mark:
+    """A word of the sentence and where it begins, in samples from the sentence's start."""
+
+    text: str
+    start_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Mono pcm_s16le at the engine's rate, with its words in order."""
 
     pcm_s16le: bytes
-    words: tuple[WordMark, ...] = ()
+    marks: tuple[Mark, ...]
 
 
 class Synthesizer(Protocol):
-    """Voices, shared by all requests. Thread-safe.
-
-    The promise everything rests on: what ``speak`` gives, put together, is a function of its arguments alone: not of what was spoken
-    before or is spoken beside it, nor of the process that speaks.
-    """
+    """Thread-safe. The same sentence gives the same samples, whatever was spoken before."""
 
     @property
     def engine(self) -> Engine: ...
 
     @property
-    def sample_rate_hz(self) -> int:
-        """Of all voices."""
+    def sample_rate_hz(self) -> int: ...
+
+    @property
+    def at_once(self) -> int:
+        """How many sentences it speaks side by side."""
         ...
 
-    def voices(self) -> tuple[VoiceInfo, ...]:
-        """All voices, in an order that never changes; the first of a language is its usual one."""
+    def voices(self) -> Sequence[Voice]:
+        """One for each language and variety; ``find`` may know more names."""
         ...
 
-    def speak(self, text: str, voice: str, speed: float) -> Iterator[Piece]:
-        """One sentence; ``voice`` is the id of one of ``voices``, ``speed`` 1.0 is the voice's own, and an engine goes as far as it can.
+    def find(self, name: str) -> Voice | None:
+        """The voice of this name, or None."""
+        ...
 
-        Words come in the order of the text with times that never fall. Raises ``KeyError`` for an unknown voice, ``Unavailable`` when
-        the engine died: trying again may help, and gives the same from the start.
-        """
+    def speak(self, sentences: Sequence[Sentence]) -> list[Spoken]:
+        """In the order given. Every voice must be one that ``find`` knows. Raises ``Unavailable`` when the engine died
+        (try again), ``Poison`` when it cannot speak a sentence at all."""
         ...
 
     def check(self) -> None:
         """Raises ``Unavailable`` with a plain sentence while it cannot speak."""
         ...
 
-    def close(self) -> None:
-        """Ends it; calls in flight end with ``Unavailable``."""
-        ...
+    def close(self) -> None: ...

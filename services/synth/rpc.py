@@ -1,4 +1,4 @@
-"""The same capability in one call: text in, audio out while it is made, by the same stage and engine; and which voices there are."""
+"""The same capability in one call: text in, audio streamed out, from the same engine."""
 
 from __future__ import annotations
 
@@ -9,47 +9,44 @@ import grpc
 
 from services.synth.engine import Synthesizer
 from services.synth.stage import SynthStage
-from voxrelay.errors import Refused, Unavailable
-from voxrelay.events import SynthesisProduced, SynthesisRequested
+from voxrelay.errors import Unavailable
+from voxrelay.events import Event, SynthesisProduced, SynthesisRefused, SynthesisRequested
 from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
 
 MAX_CHARACTERS = 20_000
 SERVICE = "voxrelay.v1.Synthesis"
+_SESSION = "rpc"
+_STATUSES = {"TEXT_TOO_LONG": grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 class SynthesisServicer(services_pb2_grpc.SynthesisServicer):
-    """Thread-safe: each call has its own state on the shared engine."""
+    """Thread-safe: each call runs a stage of its own on the shared engine."""
 
     def __init__(self, synthesizer: Synthesizer) -> None:
         self._synthesizer = synthesizer
-        self._stage = SynthStage(synthesizer, max_characters=MAX_CHARACTERS)
 
     def Synthesize(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802  # the name in services.proto
-        """Gapless pieces of at most 200 ms. A caller that goes away stops it at the next sentence.
-
-        INVALID_ARGUMENT and RESOURCE_EXHAUSTED say in a sentence what is wrong, UNAVAILABLE that trying again may help.
-        """
+        """INVALID_ARGUMENT and RESOURCE_EXHAUSTED say in a sentence what is wrong, UNAVAILABLE that trying again may help."""
+        if not request.text.strip():
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "text must say something.")
         asked = SynthesisRequested(request.text, request.voice, request.language or "en", request.speed or 1.0, request.sample_rate_hz)
         try:
-            for pieces in self._stage.speak(asked):
+            for event in SynthStage(self._synthesizer, max_characters=MAX_CHARACTERS).process([Event(_SESSION, asked)]):
                 if not context.is_active():
                     return
-                yield from map(_message, pieces)
-        except Refused as refused:
-            is_too_long = refused.code == "TEXT_TOO_LONG"
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_long else grpc.StatusCode.INVALID_ARGUMENT, refused.message)
+                if isinstance(event.payload, SynthesisRefused):
+                    context.abort(_STATUSES.get(event.payload.code, grpc.StatusCode.INVALID_ARGUMENT), event.payload.message)
+                elif isinstance(event.payload, SynthesisProduced) and event.payload.pcm_s16le:
+                    yield _message(event.payload)
         except Unavailable as error:
             context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
-    def ListVoices(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002  # the name in services.proto
-        """All voices, or those of a language and its varieties ("en": also "en-gb"). ``name`` is what ``Synthesize`` takes."""
-        wanted = request.language.replace("_", "-").lower()
+    def ListVoices(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002  # as generated
+        """All voices, or those of a language."""
+        wanted = request.language.lower()
+        voices = [voice for voice in self._synthesizer.voices() if voice.language == wanted or voice.language.startswith(f"{wanted}-") or not wanted]
         return services_pb2.ListVoicesResponse(
-            voices=[
-                services_pb2.Voice(name=voice.id, language=voice.language, gender=voice.gender)
-                for voice in self._synthesizer.voices()
-                if not wanted or f"{voice.language}-".startswith(f"{wanted}-")
-            ]
+            voices=[services_pb2.Voice(name=voice.name, language=voice.language, gender=voice.gender) for voice in voices]
         )
 
 

@@ -11,7 +11,7 @@ from voxrelay.settings import Settings
 class SynthSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_SYNTH_", extra="ignore", frozen=True)
 
-    engine: str = Field("espeak", description="which engine speaks")
-    workers: int = Field(1, ge=1, le=64, description="worker processes of the bundled engine; calls side by side use one each")
-    piece_ms: int = Field(200, ge=20, le=1_000, description="audio in one published piece")
-    max_characters: int = Field(100_000, ge=1, le=10_000_000, description="text of one request; the gateway has a lower limit of its own")
+    engine: str = Field("espeak", description="what speaks: espeak")
+    workers: int = Field(1, ge=1, le=64, description="processes that speak, side by side")
+    piece_ms: int = Field(200, ge=20, le=1000, description="audio in one piece, at most")
+    max_characters: int = Field(100_000, ge=1, description="text of one request, at most")
