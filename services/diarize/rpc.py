@@ -102,7 +102,9 @@ def _given(asked: Sequence[Any], samples: int) -> list[UtteranceEnded]:
 
 def _pieces(samples: int) -> list[UtteranceEnded]:
     step = PIECE_SECONDS * SAMPLE_RATE_HZ
-    return [UtteranceEnded(f"u{number}", start, min(start + step, samples), "length") for number, start in enumerate(range(0, samples, step), start=1)]
+    return [
+        UtteranceEnded(f"u{number}", start, min(start + step, samples), "length") for number, start in enumerate(range(0, samples, step), start=1)
+    ]
 
 
 def add(server: Any, embedder: SpeakerEmbedder, rules: ClusterRules) -> list[str]:
