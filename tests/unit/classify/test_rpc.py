@@ -19,6 +19,7 @@ from tests.unit.classify.voices import syllables_at
 from voxrelay.audio import pcm_s16le_from_float32
 from voxrelay.engines import EngineUnusable
 from voxrelay.resampling import resample
+from voxrelay.rpc import RpcServer
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings
 from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
@@ -33,14 +34,12 @@ def service() -> Service:
 
 @pytest.fixture(scope="module")
 def stub(service: Service) -> Iterator[Any]:
-    server = grpc.server(ThreadPoolExecutor(2))
     assert service.add_rpc is not None
-    assert service.add_rpc(server) == ["voxrelay.v1.Classification"]
-    port = server.add_insecure_port("127.0.0.1:0")
+    server = RpcServer("127.0.0.1", 0, [service.add_rpc])
     server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", 64 << 20)]) as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield services_pb2_grpc.ClassificationStub(channel)  # type: ignore[no-untyped-call]  # generated
-    server.stop(None)
+    server.close(0.0)
 
 
 def sound(rate_hz: int = 16_000) -> Any:
@@ -52,6 +51,11 @@ def refusal(stub: Any, request: Any) -> grpc.StatusCode:
         stub.Classify(request)
     assert caught.value.details().endswith(".")
     return caught.value.code()
+
+
+def test_the_call_has_its_name(service: Service) -> None:
+    assert service.add_rpc is not None
+    assert service.add_rpc(grpc.server(ThreadPoolExecutor(1))) == ["voxrelay.v1.Classification"]
 
 
 def test_two_nodes_are_served(service: Service) -> None:
