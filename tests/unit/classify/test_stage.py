@@ -74,7 +74,7 @@ def payloads(events: Iterable[Event], session_id: str = "s") -> list[Payload]:
 
 def run(parts: Sequence[Payload], stage: Stage | None = None) -> list[Payload]:
     """Record by record."""
-    stage = stage or AcousticStage(CountingClassifier())
+    stage = stage or AcousticStage(CountingClassifier(), interim_every_ms=2000)
     return payloads(result for part in parts for result in stage.process([Event("s", part)]))
 
 
@@ -152,6 +152,11 @@ def test_no_interims_where_they_are_not_wanted_and_the_same_finals() -> None:
     assert durable(results) == durable(run(conversation(SessionConfig())))
 
 
+def test_no_interims_where_the_service_gives_none_and_the_same_finals() -> None:
+    results = run(conversation(SessionConfig()), AcousticStage(CountingClassifier()))
+    assert results == durable(run(conversation(SessionConfig())))
+
+
 def test_a_session_that_did_not_ask_is_ignored() -> None:
     assert run(conversation(SessionConfig(stages=("denoise", "transcribe")))) == []
 
@@ -182,10 +187,11 @@ def test_an_utterance_without_end_takes_bounded_memory() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_durable_results_depend_on_the_session_alone(seed: int, classifier: AcousticClassifier) -> None:
     parts = conversation(SessionConfig())
-    expected = durable(run(parts, AcousticStage(classifier)))
+    make = partial(AcousticStage, classifier, interim_every_ms=2000)
+    expected = durable(run(parts, make()))
     assert len(expected) == 4
-    assert durable(payloads(AcousticStage(classifier).process([Event("s", part) for part in parts]))) == expected
-    results, restored = restarted_at_random(partial(AcousticStage, classifier), parts, seed)
+    assert durable(payloads(make().process([Event("s", part) for part in parts]))) == expected
+    results, restored = restarted_at_random(make, parts, seed)
     assert results == {"a": expected, "b": expected}
     assert restored > 0
 
