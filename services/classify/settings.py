@@ -13,4 +13,4 @@ class ClassifySettings(Settings):
 
     acoustic_engine: str = Field("dsp", description="which engine hears utterances")
     text_engine: str = Field("lexical", description="which engine reads their words")
-    interim_every_ms: int = Field(2000, ge=500, le=30_000, description="audio between two interim results of an utterance")
+    interim_every_ms: int = Field(0, ge=0, le=30_000, description="audio between two interim results of an utterance; 0 for finals alone")

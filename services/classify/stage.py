@@ -26,7 +26,7 @@ from voxrelay.utterances import UtteranceAudio, UtterancePiece
 
 LONGEST_SAMPLES = 60 * SAMPLE_RATE_HZ  # of an utterance; what follows is not listened to (denoise ends one after 30 s)
 INTERIM_SAMPLES = 4 * SAMPLE_RATE_HZ  # an interim tells of the newest four seconds, so that a long utterance costs no more than short ones
-INTERIM_EVERY_MS = 2000
+REVISION_EVERY_MS = 2000  # what revisions count where there are no interims
 
 
 @dataclass(slots=True)
@@ -77,11 +77,12 @@ class AcousticStage:
 
     An utterance is measured whole when it has ended. ``SessionConfig.attributes`` are the names to keep, of those in force when the
     utterance was announced; empty keeps all, and names that no engine has are ignored here (the gateway refuses them).
+    ``interim_every_ms`` 0 gives no interims: they cost four times what the finals do.
     """
 
-    def __init__(self, classifier: AcousticClassifier, *, interim_every_ms: int = INTERIM_EVERY_MS) -> None:
-        self._classifier = classifier
-        self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
+    def __init__(self, classifier: AcousticClassifier, *, interim_every_ms: int = 0) -> None:
+        self._classifier, self._has_interims = classifier, interim_every_ms > 0
+        self._every = (interim_every_ms or REVISION_EVERY_MS) * SAMPLE_RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}
         self._seconds = ENGINE_SECONDS.labels(CLASSIFY.name)
 
@@ -161,7 +162,7 @@ class AcousticStage:
     def _follow(self, session_id: str, output: list[Event | _Question]) -> None:
         """An interim of an open utterance, at most once every so much audio."""
         session = self._sessions.get(session_id)
-        if session is None or session.utterance is None:
+        if not self._has_interims or session is None or session.utterance is None:
             return
         utterance = session.utterance
         if utterance.given < utterance.next_interim or utterance.given > LONGEST_SAMPLES:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from services.classify.engines.pitch import HOP_SAMPLES, WINDOW_SAMPLES, Float64Array, PitchTrack
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
 
-STRETCH_FRAMES = 25  # a quarter of a second of unbroken voice, walked on its own
+STRETCH_FRAMES = 16  # so many hundredths of a second of unbroken voice are walked on their own: all stretches side by side
 SHORTEST_FRAMES = 5
-MOST_STRETCHES = 40  # evenly spread over the utterance: ten seconds of voice are enough, and bound the work
+MOST_STRETCHES = 60  # evenly spread over the utterance: ten seconds of voice are enough, and bound the work
 LEAST_MATCH = 0.6  # correlation below which the next period is not the same waveform again: the walk ends
 _REACH_SHARE = 0.12  # how far from the tracked period the next one is looked for, as a share of it
 _RATIO_LIMIT = 1.3  # Praat's "maximum period factor"
@@ -87,19 +87,21 @@ def _walk(samples: Float64Array, track: PitchTrack, stretches: list[tuple[int, i
     at = np.array([_first_peak(padded, padding, track, frame) for frame in first_frame], dtype=np.float64)
     steps = int(np.ceil(STRETCH_FRAMES * HOP_SAMPLES / (SAMPLE_RATE_HZ / float(voiced_hz.max())) * 1.2))
     walking = np.arange(len(stretches))
-    lengths, amplitudes, matches = (np.zeros((len(stretches), steps)) for _ in range(3))
+    places, periods, lengths, amplitudes, matches = (np.zeros((len(stretches), steps)) for _ in range(5))
     is_period = np.zeros((len(stretches), steps), dtype=bool)
     for step in range(steps):
         period = _period_at(track, at[walking])
         lag, match = _next_period(padded, np.rint(at[walking]).astype(int) + padding, period)
         arrived = np.rint(at[walking]) + lag
         goes_on = (match >= LEAST_MATCH) & (arrived <= last_sample[walking])
-        walking, period = walking[goes_on], period[goes_on]
+        walking = walking[goes_on]
         if walking.size == 0:
             break
         lengths[walking, step], matches[walking, step], is_period[walking, step] = lag[goes_on], match[goes_on], True
-        amplitudes[walking, step] = _amplitude(padded, at[walking] + padding, period)
+        places[walking, step], periods[walking, step] = at[walking] + padding, period[goes_on]
         at[walking] = arrived[goes_on]
+    if is_period.any():
+        amplitudes[is_period] = _amplitude(padded, places[is_period], periods[is_period])
     return _Walks(lengths, amplitudes, matches, is_period)
 
 
@@ -130,8 +132,11 @@ def _next_period(padded: Float64Array, centre: NDArray[np.int_], period: Float64
     rows = padded[(centre + rounded - reach - half)[:, None] + np.arange(width + 2 * reach)]
     windows = np.lib.stride_tricks.sliding_window_view(rows, width, axis=1)  # (stretches, lags, width)
     product = np.einsum("slw,sw->sl", windows, here)
-    energy = np.einsum("slw,sw->sl", np.lib.stride_tricks.sliding_window_view(rows * rows, width, axis=1), inside.astype(np.float64))
-    correlation = product / np.sqrt(np.maximum(energy * (here * here).sum(axis=1, keepdims=True), 1e-20))
+    so_far = np.cumsum(np.pad(rows * rows, ((0, 0), (1, 0))), axis=1)
+    first = np.arange(2 * reach + 1) + (half - rounded // 2)[:, None]
+    energy = np.take_along_axis(so_far, first + 2 * (rounded // 2)[:, None] + 1, axis=1) - np.take_along_axis(so_far, first, axis=1)
+    own_energy = np.einsum("sw,sw->s", here, here)[:, None]
+    correlation = np.clip(product / np.sqrt(np.maximum(energy * own_energy, 1e-20)), -1.0, 1.0)
     allowed = np.abs(np.arange(2 * reach + 1) - reach)[None, :] <= np.maximum(_REACH_SHARE * period, 2.0)[:, None]
     best = np.clip(np.where(allowed, correlation, -2.0).argmax(axis=1), 1, 2 * reach - 1)
     index = np.arange(len(best))
