@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from voxrelay.models.catalogue import CATALOGUE
+from voxrelay.models.catalogue import CATALOGUE, ModelEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
@@ -42,5 +42,5 @@ def test_every_library_is_named_with_the_licence_its_package_names(library: str)
 
 
 @pytest.mark.parametrize("weights", CATALOGUE, ids=lambda weights: weights.name)
-def test_all_weights_are_named_with_their_licence(weights: object) -> None:
-    assert any(f"`{weights.name}`" in line and f"| {weights.licence} |" in line for line in PAGE.splitlines())  # type: ignore[attr-defined]
+def test_all_weights_are_named_with_their_licence(weights: ModelEntry) -> None:
+    assert any(f"`{weights.name}`" in line and f"| {weights.licence} |" in line for line in PAGE.splitlines())
