@@ -108,7 +108,7 @@ async def _abort(context: Any, refused: Refused) -> None:
     await context.abort(status, refused.message, trailing_metadata=(("voxrelay-error-code", refused.code),))
 
 
-class KeyCheck(grpc.aio.ServerInterceptor):
+class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Asks for a key on every call of ours on this port, the other services' too; health and reflection are open."""
 
     def __init__(self, keys: Keys) -> None:

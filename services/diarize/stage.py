@@ -1,0 +1,233 @@
+"""audio.denoised in, segment.diarized out: interims while an utterance lasts where they are wanted, one first final, then revisions.
+
+Every utterance that ends is evidence on those before it: where their speakers change by it, they are published again, as finals of a
+higher revision. Labels last: the speaker who was S1 stays S1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.diarize.clustering import ClusterRules, GridArray, on_grid
+from services.diarize.engine import SpeakerEmbedder
+from services.diarize.speakers import Heard, Memory, Speakers
+from services.diarize.state import SavedSession, pack_speakers, unpack_speakers
+from services.diarize.turns import Turn, filled, last_start, regular_starts, slots, speech_spans, turns
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
+from voxrelay.events import Event, SegmentDiarized, SessionConfigured, SessionEnded, SessionOpened, SpeakerSegment, StageFinished, UtteranceEnded
+from voxrelay.telemetry import ENGINE_SECONDS
+from voxrelay.topology import DIARIZE
+from voxrelay.utterances import UtteranceAudio, UtterancePiece, pack_audio, unpack_audio
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """The utterance in hand. ``starts`` are those of the windows handed to the embedder, ``vectors`` what came back, in that order."""
+
+    utterance_id: str
+    start_sample: int
+    next_interim: int
+    parts: list[Float32Array] = field(default_factory=list)
+    given: int = 0
+    starts: list[int] = field(default_factory=list)
+    vectors: list[GridArray] = field(default_factory=list)
+
+    def take(self, samples: Float32Array) -> None:
+        self.parts.append(samples)
+        self.given += samples.size
+
+    def samples(self) -> Float32Array:
+        self.parts = [np.concatenate(self.parts)] if self.parts else [np.zeros(0, dtype=np.float32)]
+        return self.parts[0]
+
+
+@dataclass(slots=True)
+class _Session:
+    most: int  # speakers; 0 for any number
+    wants_interims: bool
+    audio: UtteranceAudio
+    speakers: Speakers
+    finals: int = 0
+    utterance: _Utterance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the output a result goes, with all that was so at that moment. ``ended`` is set for a final, with its samples."""
+
+    session_id: str
+    session: _Session
+    utterance: _Utterance
+    revision: int
+    most: int
+    windows: int  # how many of the utterance's windows there are by then
+    samples: Float32Array
+    ended: UtteranceEnded | None = None
+
+
+_Work = list[tuple[_Utterance, Float32Array]]
+
+
+class DiarizeStage:
+    """One lane's stage; the embedder is shared."""
+
+    def __init__(
+        self, embedder: SpeakerEmbedder, *, rules: ClusterRules | None = None, memory: Memory | None = None, interim_every_ms: int = 1000
+    ) -> None:
+        self._embedder, self._rules, self._memory = embedder, rules or ClusterRules(), memory or Memory()
+        self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
+        self._sessions: dict[str, _Session] = {}
+        self._seconds = ENGINE_SECONDS.labels(DIARIZE.name)
+
+    def process(self, batch: Sequence[Event]) -> Iterable[Event]:
+        """First all audio is cut into windows, then all windows go to the embedder in one call, then the speakers are told."""
+        output: list[Event | _Place] = []
+        work: _Work = []
+        for event in batch:
+            self._take(event, output, work)
+        for session_id in dict.fromkeys(event.session_id for event in batch):
+            self._follow(session_id, output, work)
+        if work:
+            with self._seconds.time():
+                vectors = on_grid(self._embedder.embed(np.stack([window for _, window in work])))
+            for (utterance, _), vector in zip(work, vectors, strict=True):
+                utterance.vectors.append(vector)
+        for item in output:
+            if isinstance(item, Event):
+                yield item
+            else:
+                for result in self._results(item):
+                    yield Event(item.session_id, result)
+
+    def snapshot(self, session_id: str) -> bytes | None:
+        session = self._sessions.get(session_id)
+        if session is None or session.utterance is not None:
+            return None
+        packed_audio, packed_speakers = pack_audio(session.audio), pack_speakers(session.speakers)
+        return SavedSession(session.most, session.wants_interims, session.finals, packed_audio, packed_speakers).to_bytes()
+
+    def restore(self, session_id: str, state: bytes) -> None:
+        saved = SavedSession.from_bytes(state)
+        speakers = self._speakers()
+        unpack_speakers(saved.packed_speakers, speakers, self._embedder.dimensions)
+        self._sessions[session_id] = _Session(saved.most, saved.wants_interims, unpack_audio(saved.packed_audio), speakers, saved.finals)
+
+    def forget(self, session_id: str) -> None:
+        self._sessions.pop(session_id, None)
+
+    def _speakers(self) -> Speakers:
+        return Speakers(self._rules, self._memory, self._embedder.window_samples, self._embedder.dimensions)
+
+    # --- audio ---------------------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event, output: list[Event | _Place], work: _Work) -> None:
+        payload = event.payload
+        if isinstance(payload, SessionOpened):
+            config = payload.config
+            if DIARIZE.asked_as in config.stages:
+                self._sessions[event.session_id] = _Session(config.num_speakers, config.interim_results, UtteranceAudio(), self._speakers())
+            return
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            return
+        if isinstance(payload, SessionConfigured):
+            session.most = payload.config.num_speakers  # for the utterances that end from here on
+            session.wants_interims = payload.config.interim_results
+        elif isinstance(payload, SessionEnded):
+            finished = StageFinished(DIARIZE.name, session.finals, seconds(session.audio.position))
+            output.append(Event(event.session_id, finished))
+            self.forget(event.session_id)
+        else:
+            for piece in session.audio.push(payload):
+                self._hear(event.session_id, session, piece, output, work)
+
+    def _hear(self, session_id: str, session: _Session, piece: UtterancePiece, output: list[Event | _Place], work: _Work) -> None:
+        utterance = session.utterance
+        if utterance is None:
+            utterance = session.utterance = _Utterance(piece.utterance_id, piece.utterance_start_sample, next_interim=self._every)
+        utterance.take(piece.samples)
+        if piece.ended is None:
+            return
+        samples = utterance.samples()[: piece.ended.end_sample - piece.ended.start_sample]
+        self._cut(utterance, samples, work)
+        self._cut_end(utterance, samples, work)
+        revision = utterance.given // self._every + 1
+        output.append(_Place(session_id, session, utterance, revision, session.most, len(utterance.starts), samples, piece.ended))
+        session.utterance = None
+        session.finals += 1
+
+    def _follow(self, session_id: str, output: list[Event | _Place], work: _Work) -> None:
+        """An interim of the open utterance, at most once every so much audio; without one its windows wait for its end."""
+        session = self._sessions.get(session_id)
+        if session is None or session.utterance is None or not session.wants_interims or session.utterance.given < session.utterance.next_interim:
+            return
+        utterance = session.utterance
+        revision = utterance.given // self._every
+        utterance.next_interim = (revision + 1) * self._every
+        samples = utterance.samples()
+        self._cut(utterance, samples, work)
+        if utterance.starts:
+            output.append(_Place(session_id, session, utterance, revision, session.most, len(utterance.starts), samples))
+
+    def _cut(self, utterance: _Utterance, samples: Float32Array, work: _Work) -> None:
+        window = self._embedder.window_samples
+        for start in regular_starts(len(utterance.starts), samples.size, window, self._embedder.step_samples):
+            utterance.starts.append(start)
+            work.append((utterance, samples[start : start + window]))
+
+    def _cut_end(self, utterance: _Utterance, samples: Float32Array, work: _Work) -> None:
+        """The window that reaches to the utterance's end, and the one of an utterance that is shorter than a window."""
+        window = self._embedder.window_samples
+        last = last_start(samples.size, window, self._embedder.step_samples)
+        if last is not None:
+            utterance.starts.append(last)
+            work.append((utterance, samples[last:]))
+        elif 0 < samples.size < window:
+            utterance.starts.append(0)
+            work.append((utterance, filled(samples, window)))
+
+    # --- speakers ------------------------------------------------------------------------------------------------------------
+
+    def _results(self, place: _Place) -> Iterable[SegmentDiarized]:
+        if place.ended is None:
+            return [self._interim(place)]
+        heard = self._heard(place, place.ended)
+        return [self._final(one) for one in place.session.speakers.hear(heard, place.most)]
+
+    def _heard(self, place: _Place, ended: UtteranceEnded) -> Heard:
+        """What was heard up to the end, which may lie before windows that were taken while it was not known."""
+        window, utterance, count = self._embedder.window_samples, place.utterance, place.samples.size
+        kept = [number for number, start in enumerate(utterance.starts) if start + window <= count]
+        if not kept and utterance.starts:
+            kept = [len(utterance.starts) - 1]  # the one that was filled
+        vectors = np.stack([utterance.vectors[number] for number in kept]) if kept else np.zeros((0, self._embedder.dimensions), dtype=np.int8)
+        starts = [utterance.starts[number] for number in kept]
+        return Heard(ended.utterance_id, ended.start_sample, ended.end_sample, place.revision, starts, vectors, speech_spans(place.samples))
+
+    def _final(self, heard: Heard) -> SegmentDiarized:
+        found = heard.turns(self._embedder.window_samples)
+        return self._result(heard.utterance_id, heard.revision, True, heard.start_sample, heard.end_sample, found)
+
+    def _interim(self, place: _Place) -> SegmentDiarized:
+        utterance, count = place.utterance, place.samples.size
+        labels, confidences = place.session.speakers.provisional(np.stack(utterance.vectors[: place.windows]), place.most)
+        spans = slots(utterance.starts[: place.windows], self._embedder.window_samples, count)
+        found = turns(labels, confidences, spans, speech_spans(place.samples))
+        return self._result(utterance.utterance_id, place.revision, False, utterance.start_sample, utterance.start_sample + count, found)
+
+    def _result(self, utterance_id: str, revision: int, is_final: bool, start_sample: int, end_sample: int, found: Sequence[Turn]) -> SegmentDiarized:
+        segments = [
+            SpeakerSegment(f"S{turn.label}", seconds(start_sample + turn.start), seconds(start_sample + turn.end), turn.confidence) for turn in found
+        ]
+        return SegmentDiarized(
+            utterance_id=utterance_id,
+            revision=revision,
+            is_final=is_final,
+            start_s=seconds(start_sample),
+            end_s=seconds(end_sample),
+            segments=tuple(segments),
+            engine=self._embedder.engine,
+        )
