@@ -58,6 +58,7 @@ class Cutter:
         self._engine, self._from_hz = synthesizer.engine, synthesizer.sample_rate_hz
         self._to_hz = sample_rate_hz or self._from_hz
         self._piece_samples = max(1, self._to_hz * piece_ms // 1000)
+        self._step_samples = max(1, self._from_hz * piece_ms // 1000)
         self._resampler = StreamResampler(self._from_hz, self._to_hz)
         self._waiting: Float32Array = np.zeros(0, dtype=np.float32)
         self._words: list[tuple[str, int]] = []  # of what waits, with their first samples at the engine's rate
@@ -70,8 +71,9 @@ class Cutter:
         samples = float32_from_pcm_s16le(spoken.pcm_s16le)
         self._words += [(mark.text, self._taken + mark.start_sample) for mark in spoken.marks]
         self._taken += samples.size
-        self._waiting = np.concatenate((self._waiting, self._resampler.push(samples)))
-        yield from self._whole_pieces()
+        for start in range(0, samples.size, self._step_samples):  # the first piece does not wait until the whole sentence is resampled
+            self._waiting = np.concatenate((self._waiting, self._resampler.push(samples[start : start + self._step_samples])))
+            yield from self._whole_pieces()
 
     def last(self) -> Iterator[SynthesisProduced]:
         """The rest, of which the last piece says that it is; empty only where nothing was said at all."""
