@@ -36,7 +36,7 @@ def test_every_library_is_named_with_the_licence_its_package_names(library: str)
         about = metadata(library)
     except PackageNotFoundError:
         return  # named, and not here to be asked
-    named = about.get("License-Expression") or about.get("License")
+    named = about["License-Expression"] or about["License"]
     if named and "\n" not in named:
         assert SPELLINGS.get(named, named) in licence
 
