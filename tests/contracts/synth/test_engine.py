@@ -152,6 +152,16 @@ def test_a_killed_process_is_replaced(synthesizer: Synthesizer) -> None:
     synthesizer.check()
 
 
+def test_the_check_notices_a_dead_process_and_has_it_replaced(synthesizer: Synthesizer) -> None:
+    expected = _said(synthesizer, "Still here.")
+    synthesizer.check()
+    os.kill(synthesizer._workers.process_ids[1], signal.SIGKILL)  # type: ignore[attr-defined]  # the one engine there is
+    with pytest.raises(Unavailable):
+        synthesizer.check()
+    synthesizer.check()
+    assert [_said(synthesizer, "Still here.") for _ in range(2)] == [expected, expected]
+
+
 def test_the_first_piece_comes_before_the_whole_is_spoken(synthesizer: Synthesizer) -> None:
     calls = []
 
