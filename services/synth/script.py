@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 LONGEST_SENTENCE = 300  # characters: about 20 s, so that the first audio comes soon
 _SPEAKER = re.compile(r"^[ \t]*speaker[ \t]+(\d{1,3})[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?…。！？])|(?<=[.!?…。！？][\"'”’)\]]))\s+|\n\s*\n")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+|(?:(?<=[。！？])|(?<=[。！？][”’」』）]))(?![。！？”’」』）])\s*|\n\s*\n")
+_ABBREVIATION = re.compile(r"(?:^|[\s(\"'“‘])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|cf|[B-HJ-Z])\.$")  # "so do I." ends a sentence
 _BREAK = re.compile(r"(?<=[,;:—–])\s+")
 
 
@@ -37,9 +38,17 @@ def turns(script: str) -> list[Turn]:
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Cut at the ends of sentences, and longer ones at commas, else at blanks, so that none is longer than 300 characters."""
-    for sentence in _SENTENCE_END.split(text):
-        yield from _short(sentence.strip())
+    """Cut at the ends of sentences, and longer ones at commas, else at blanks, so that none is longer than 300 characters.
+
+    The full stop of a common abbreviation or an initial ends none, unless an empty line follows.
+    """
+    start = 0
+    for end in _SENTENCE_END.finditer(text):
+        if _ABBREVIATION.search(text, start, end.start()) and end[0].count("\n") < 2:
+            continue
+        yield from _short(text[start : end.start()].strip())
+        start = end.end()
+    yield from _short(text[start:].strip())
 
 
 def _short(sentence: str) -> Iterator[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from services.synth.engine import Sentence, Spoken, Synthesizer
+from services.synth.resampling import StreamResampler
 from services.synth.script import names_in, sentences, turns, voice_names
-from voxrelay.audio import float32_from_pcm_s16le, pcm_s16le_from_float32, seconds
+from voxrelay.audio import Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32, seconds
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested, WordSpoken
-from voxrelay.resampling import resample
 
 VARIANTS = ("f2", "m3", "f4", "m7", "f5")  # of the base voice, for the speakers after the first
 USUAL_LANGUAGE = "en-us"
@@ -46,39 +48,51 @@ def _base(language: str, synthesizer: Synthesizer) -> str:
 
 
 class Cutter:
-    """Spoken sentences to pieces, numbered and placed; the last one says that it is."""
+    """Spoken sentences to pieces, numbered and placed: one signal without seams, all pieces but the last of the same length.
+
+    Where pieces begin does not depend on the sentences' lengths, and no piece waits for the next sentence but the rest of the last.
+    """
 
     def __init__(self, synthesizer: Synthesizer, sample_rate_hz: int, piece_ms: int) -> None:
         """``sample_rate_hz`` 0 keeps the engine's."""
         self._engine, self._from_hz = synthesizer.engine, synthesizer.sample_rate_hz
         self._to_hz = sample_rate_hz or self._from_hz
-        self._piece_bytes = self._to_hz * piece_ms // 1000 * 2
+        self._piece_samples = max(1, self._to_hz * piece_ms // 1000)
+        self._step_samples = max(1, self._from_hz * piece_ms // 1000)
+        self._resampler = StreamResampler(self._from_hz, self._to_hz)
+        self._waiting: Float32Array = np.zeros(0, dtype=np.float32)
+        self._words: list[tuple[str, int]] = []  # of what waits, with their first samples at the engine's rate
+        self._taken = 0  # samples, at the engine's rate
         self._index = 0
         self._start = 0
 
     def cut(self, spoken: Spoken) -> Iterator[SynthesisProduced]:
-        """The pieces of one sentence; each word stands at the piece it begins in."""
-        pcm = spoken.pcm_s16le
-        if self._to_hz != self._from_hz:
-            pcm = pcm_s16le_from_float32(resample(float32_from_pcm_s16le(pcm), self._from_hz, self._to_hz))
-        words = [(mark.text, mark.start_sample * self._to_hz // self._from_hz) for mark in spoken.marks]
-        for start in range(0, len(pcm), self._piece_bytes):
-            piece = pcm[start : start + self._piece_bytes]
-            first, end = start // 2, (start + len(piece)) // 2
-            is_end = start + len(piece) >= len(pcm)
-            begun = tuple(
-                WordSpoken(text, seconds(self._start + place - first, self._to_hz))
-                for text, place in words
-                if first <= place and (place < end or is_end)
-            )
-            yield self._piece(piece, begun, is_last=False)
+        """The pieces one sentence completes; each word stands at the piece it begins in. What may be the last is kept."""
+        samples = float32_from_pcm_s16le(spoken.pcm_s16le)
+        self._words += [(mark.text, self._taken + mark.start_sample) for mark in spoken.marks]
+        self._taken += samples.size
+        for start in range(0, samples.size, self._step_samples):  # the first piece does not wait until the whole sentence is resampled
+            self._waiting = np.concatenate((self._waiting, self._resampler.push(samples[start : start + self._step_samples])))
+            yield from self._whole_pieces()
 
-    def last(self) -> SynthesisProduced:
-        """Empty, and marked as the last."""
-        return self._piece(b"", (), is_last=True)
+    def last(self) -> Iterator[SynthesisProduced]:
+        """The rest, of which the last piece says that it is; empty only where nothing was said at all."""
+        self._waiting = np.concatenate((self._waiting, self._resampler.finish()))
+        yield from self._whole_pieces()
+        yield self._piece(self._waiting.size, is_last=True)
 
-    def _piece(self, pcm: bytes, words: tuple[WordSpoken, ...], *, is_last: bool) -> SynthesisProduced:
-        produced = SynthesisProduced(self._index, is_last, self._start, self._to_hz, pcm, words, self._engine)
+    def _whole_pieces(self) -> Iterator[SynthesisProduced]:
+        while self._waiting.size > self._piece_samples:
+            yield self._piece(self._piece_samples, is_last=False)
+
+    def _piece(self, samples: int, *, is_last: bool) -> SynthesisProduced:
+        end = self._start + samples
+        begun = [word for word in self._words if is_last or word[1] * self._to_hz < end * self._from_hz]
+        self._words = self._words[len(begun) :]
+        words = tuple(WordSpoken(text, seconds(start_sample, self._from_hz)) for text, start_sample in begun)
+        pcm_s16le = pcm_s16le_from_float32(self._waiting[:samples])
+        produced = SynthesisProduced(self._index, is_last, self._start, self._to_hz, pcm_s16le, words, self._engine)
+        self._waiting = self._waiting[samples:]
         self._index += 1
-        self._start += len(pcm) // 2
+        self._start = end
         return produced

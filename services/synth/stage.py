@@ -56,7 +56,8 @@ class SynthStage:
                 if request.sentences:
                     waiting.append(request)
                 else:
-                    yield Event(request.session_id, request.cutter.last())
+                    for piece in request.cutter.last():
+                        yield Event(request.session_id, piece)
 
     def snapshot(self, session_id: str) -> bytes | None:  # noqa: ARG002  # nothing is kept
         return b""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from voxrelay.models.catalogue import CATALOGUE
+from voxrelay.models.catalogue import CATALOGUE, ModelEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
@@ -36,11 +36,11 @@ def test_every_library_is_named_with_the_licence_its_package_names(library: str)
         about = metadata(library)
     except PackageNotFoundError:
         return  # named, and not here to be asked
-    named = about.get("License-Expression") or about.get("License")
+    named = about["License-Expression"] or about["License"]
     if named and "\n" not in named:
         assert SPELLINGS.get(named, named) in licence
 
 
 @pytest.mark.parametrize("weights", CATALOGUE, ids=lambda weights: weights.name)
-def test_all_weights_are_named_with_their_licence(weights: object) -> None:
-    assert any(f"`{weights.name}`" in line and f"| {weights.licence} |" in line for line in PAGE.splitlines())  # type: ignore[attr-defined]
+def test_all_weights_are_named_with_their_licence(weights: ModelEntry) -> None:
+    assert any(f"`{weights.name}`" in line and f"| {weights.licence} |" in line for line in PAGE.splitlines())

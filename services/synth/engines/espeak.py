@@ -17,16 +17,16 @@ TIMEOUT_S = 30.0
 
 
 class EspeakSynthesizer:
-    """A voice's name is its language's tag, with a variant if wanted: ``en-us``, ``en-gb+f3``. Speeds go from 0.46 to 2.57."""
+    """A voice's name is its language's tag, with a variant if wanted: ``en-us``, ``en-gb+f3``. Speeds go from 0.46 to 4."""
 
     def __init__(self, workers: int = 1) -> None:
         """Raises ``EngineUnusable`` when the library does not work here."""
         try:
             self._workers = Workers(SPEAKING, workers, TIMEOUT_S)
-            version, self.sample_rate_hz, voices, variants = self._workers.call(0, "describe")
+            version, digest, self.sample_rate_hz, voices, variants = self._workers.call(0, "describe")
         except WorkerFailed as error:
             raise EngineUnusable("The synth engine 'espeak' does not start here: pip install 'voxrelay[synth]'.") from error
-        self.engine = Engine("espeak-ng", version)
+        self.engine = Engine("espeak-ng", version, digest)
         self.at_once = workers
         self._voices = tuple(Voice(language, language, gender) for language, (_, gender) in sorted(voices.items()))
         self._identifiers = {language: identifier for language, (identifier, _) in voices.items()}
@@ -67,8 +67,11 @@ class EspeakSynthesizer:
         return identifier + has_variant + variant
 
     def check(self) -> None:
-        if not any(self._workers.process_ids):
-            raise Unavailable("No process of espeak-ng runs.")
+        """Asks every process; one that has died is replaced by that, and is there again at the next asking."""
+        try:
+            self._workers.call_all([(index, "answer", ()) for index in range(self.at_once)])
+        except WorkerFailed as error:
+            raise Unavailable("A process of espeak-ng does not start.") from error
 
     def close(self) -> None:
         self._workers.close()

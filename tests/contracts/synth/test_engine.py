@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import grpc
@@ -53,6 +54,65 @@ def test_words_of_other_scripts(synthesizer: Synthesizer) -> None:
     assert [mark.text for mark in spoken.marks] == ["Grüße", "aus", "Köln"]
 
 
+def test_what_is_written_together_is_one_word_without_its_punctuation(synthesizer: Synthesizer) -> None:
+    spoken = synthesizer.speak([Sentence("It cost $1,234.50 (twenty-three) — at the café, ok?", "en-us")])[0]
+    assert [mark.text for mark in spoken.marks] == ["It", "cost", "1,234.50", "twenty-three", "at", "the", "café", "ok"]
+    starts = [mark.start_sample for mark in spoken.marks]
+    assert starts == sorted(set(starts))
+
+
+def test_all_words_of_a_text_come_with_rising_times_over_its_sentences(synthesizer: Synthesizer) -> None:
+    said = "One two three. Four, five: six! Seven eight? Nine ten."
+    pieces = [event.payload for event in SynthStage(synthesizer).process([Event("s", SynthesisRequested(said, sample_rate_hz=16_000))])]
+    words = [word for piece in pieces if isinstance(piece, SynthesisProduced) for word in piece.words]
+    assert [word.text for word in words] == said.translate(str.maketrans("", "", ".,:!?")).split()
+    assert [word.start_s for word in words] == sorted({word.start_s for word in words})
+
+
+def test_characters_that_cannot_be_spoken_do_not_end_the_text(synthesizer: Synthesizer) -> None:
+    spoken = synthesizer.speak([Sentence("One\0two \ud800 three", "en-us")])[0]
+    assert [mark.text for mark in spoken.marks][:2] == ["One", "two"]
+    assert spoken.marks[-1].text == "three"
+
+
+def test_another_process_gives_the_same_samples(synthesizer: Synthesizer) -> None:
+    """Breath is drawn from random numbers, so a whispering voice tells. Left alone, the library takes the second of its start for a seed."""
+    time.sleep(1.1)
+    other: Synthesizer = load("synth", ENGINES, "espeak", workers=1)
+    try:
+        for voice in ("en-us", "en-us+f5", "en-us+whisper"):
+            assert _said(other, "Six fish sizzle, this says shh!", voice) == _said(synthesizer, "Six fish sizzle, this says shh!", voice)
+        assert other.engine == synthesizer.engine
+        assert other.engine.model_digest.startswith("sha256:")
+    finally:
+        other.close()
+
+
+def test_every_voice_speaks_and_misses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """The library says on standard error when a voice's pronunciations are missing; its process must be born while that is caught."""
+    pytest.importorskip("espeakng_loader", reason="the library of the engine 'espeak' is not installed")
+    engine: Synthesizer = load("synth", ENGINES, "espeak", workers=2)
+    try:
+        voices = engine.voices()
+        spoken = engine.speak([Sentence("12", voice.name) for voice in voices])
+    finally:
+        engine.close()
+    silent = [voice.name for voice, speech in zip(voices, spoken, strict=True) if len(speech.pcm_s16le) < engine.sample_rate_hz // 2]
+    assert silent == []
+    assert "dictionary" not in capfd.readouterr().err
+
+
+def test_a_language_alone_is_its_usual_variety(synthesizer: Synthesizer) -> None:
+    for language, usual in (("en", "en-us"), ("fr", "fr-fr"), ("zh", "cmn")):
+        assert _said(synthesizer, "12", language) == _said(synthesizer, "12", usual)
+
+
+def test_speed_goes_up_to_four(synthesizer: Synthesizer) -> None:
+    lengths = [len(_said(synthesizer, "This sentence takes a while to say.", speed=speed)) for speed in (0.5, 1.0, 2.0, 3.0, 4.0)]
+    assert lengths == sorted(set(lengths), reverse=True)
+    assert lengths[-1] < 0.3 * lengths[1]
+
+
 def test_speed_and_voice_matter(synthesizer: Synthesizer) -> None:
     usual = _said(synthesizer, "This sentence takes a while to say.")
     assert len(_said(synthesizer, "This sentence takes a while to say.", speed=2.0)) < 0.7 * len(usual)
@@ -80,6 +140,8 @@ def test_a_killed_process_is_replaced(synthesizer: Synthesizer) -> None:
     expected = _said(synthesizer, "Still here.")
     for process_id in synthesizer._workers.process_ids:  # type: ignore[attr-defined]  # the one engine there is
         os.kill(process_id, signal.SIGKILL)
+    with pytest.raises(Unavailable):
+        synthesizer.speak([Sentence("Still here.", "en-us")])
     answers = []
     for _ in range(6):
         try:
@@ -88,6 +150,16 @@ def test_a_killed_process_is_replaced(synthesizer: Synthesizer) -> None:
             answers.append(b"")
     assert answers[-2:] == [expected, expected]
     synthesizer.check()
+
+
+def test_the_check_notices_a_dead_process_and_has_it_replaced(synthesizer: Synthesizer) -> None:
+    expected = _said(synthesizer, "Still here.")
+    synthesizer.check()
+    os.kill(synthesizer._workers.process_ids[1], signal.SIGKILL)  # type: ignore[attr-defined]  # the one engine there is
+    with pytest.raises(Unavailable):
+        synthesizer.check()
+    synthesizer.check()
+    assert [_said(synthesizer, "Still here.") for _ in range(2)] == [expected, expected]
 
 
 def test_the_first_piece_comes_before_the_whole_is_spoken(synthesizer: Synthesizer) -> None:

@@ -85,6 +85,20 @@ def test_sentences_are_cut_at_their_ends_and_long_ones_at_commas_or_blanks() -> 
     assert [len(part) for part in sentences("x" * 1000)] == [300, 300, 300, 100]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Dr. Smith and J. R. Hartley met. They talked.", ["Dr. Smith and J. R. Hartley met.", "They talked."]),
+        ("Bring fruit, e.g. apples. So do I. Good.", ["Bring fruit, e.g. apples.", "So do I.", "Good."]),
+        ("Ask the Dr.\n\nHe knows.", ["Ask the Dr.", "He knows."]),
+        ("你好。我是医生！“真的？”他说。", ["你好。", "我是医生！", "“真的？”", "他说。"]),
+        ("Really?! Yes... no. 3.14 is pi", ["Really?!", "Yes...", "no.", "3.14 is pi"]),
+    ],
+)
+def test_ends_of_sentences(text: str, expected: list[str]) -> None:
+    assert list(sentences(text)) == expected
+
+
 def test_voices_of_speakers() -> None:
     assert voice_names("", "en-us", ("f2", "m3"), 4) == ["en-us", "en-us+f2", "en-us+m3", "en-us"]
     assert voice_names("de", "en-us", ("f2",), 2) == ["de", "de+f2"]
@@ -114,6 +128,24 @@ def test_any_rate_is_the_same_tone_and_the_same_length(rate_hz: int) -> None:
     assert abs(samples.size / rate_hz - 1.0) < 0.001
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
     assert abs(np.argmax(spectrum) * rate_hz / samples.size - 440) < 2
+
+
+@pytest.mark.parametrize("rate_hz", [0, 8_000, 11_025, 48_000])
+def test_sentences_meet_without_a_seam_and_only_the_last_piece_is_shorter(rate_hz: int) -> None:
+    """The engine's tone starts anew with each sentence, at a whole number of periods: it must come out as one."""
+    request = SynthesisRequested("one two. three four. " * 20, sample_rate_hz=rate_hz)
+    pieces = _pieces(_run(request))
+    rate_hz = rate_hz or 16_000
+    samples = float32_from_pcm_s16le(b"".join(piece.pcm_s16le for piece in pieces))
+    assert samples.size == 20 * 4 * WORD * rate_hz // 16_000
+    tone = np.sin(np.arange(samples.size) * 2 * np.pi * 440 / rate_hz) * 8000 / 32768
+    assert np.abs(samples - tone)[rate_hz // 50 : -rate_hz // 50].max() < 1e-3
+    assert {len(piece.pcm_s16le) // 2 for piece in pieces[:-1]} == {rate_hz // 5}
+    assert 0 < len(pieces[-1].pcm_s16le) // 2 <= rate_hz // 5
+    for piece in pieces:
+        end_s = (piece.start_sample + len(piece.pcm_s16le) // 2) / rate_hz
+        assert all(piece.start_sample / rate_hz <= word.start_s < end_s for word in piece.words)
+    assert sum(len(piece.words) for piece in pieces) == 80
 
 
 def test_a_short_request_is_not_kept_waiting_by_a_long_one() -> None:
