@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_services.processes import ServiceError, end, free_port, is_running, kill, launch, log_tail, start_time_ticks
+from local_services.processes import ServiceError, free_port, is_running, kill, launch, log_tail, start_time_ticks
 
 SERVICES = ("gateway", "denoise", "diarize", "transcribe", "classify", "synth", "projector")
 READY_WITHIN_S = 90.0
+STOP_WITHIN_S = 60.0
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -99,8 +100,11 @@ class Stack:
             if is_running(item.process.pid, item.started):
                 os.kill(item.process.pid, signal.SIGTERM)
         for item in running:
-            end(item.process.pid, item.started, signal.SIGTERM)
-            item.process.wait()
+            try:
+                item.process.wait(STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                kill(item.process.pid, item.started)
+                item.process.wait()
 
     def pid(self, name: str) -> int:
         return self._running[name].process.pid

@@ -26,7 +26,7 @@ class AcousticClassifier(Protocol):
     """Thread-safe and without memory: the answer for an utterance is a function of its samples alone.
 
     Attributes come in the order of ``names``, each at most once, and only those that can be said of this utterance: none at all for
-    one too short. Numbers are finite and within the range the table in attributes.py gives; so are confidences, in [0, 1].
+    one too short. Numbers are finite and within the range the table in voxrelay/attributes.py gives; so are confidences, in [0, 1].
     """
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.gateway.updates import Closed, Final, Finalized, Interim, SpeechStarted, Update
 from voxrelay.audio import seconds
@@ -48,6 +48,7 @@ class Assembly:
     def __init__(self, config: SessionConfig, join_wait_s: float, *, is_patient: bool = False) -> None:
         self._expected = stages_to_finish(config.stages)
         self._join_wait_s, self._is_patient = join_wait_s, is_patient
+        self._wanted = frozenset(config.attributes)  # names; empty means all
         self._open: OrderedDict[str, _Utterance | int] = OrderedDict()  # an int is a finalize request in its place
         self._sequences: dict[str, int] = {}
         self._finished: dict[str, StageFinished] = {}
@@ -127,8 +128,9 @@ class Assembly:
             is_fixed = known_speakers is not None and known_speakers.is_final and not self._is_patient
             if known_speakers is None or (payload.revision > known_speakers.revision and not is_fixed):
                 utterance.diarized = payload
-        elif payload.is_final:
-            utterance.classified[event.producer] = payload
+        elif payload.is_final and event.producer in self._expected:  # text is classified for every session; not every one asked
+            wanted = tuple(attribute for attribute in payload.attributes if not self._wanted or attribute.name in self._wanted)
+            utterance.classified[event.producer] = replace(payload, attributes=wanted)
 
     def _is_complete(self, utterance: _Utterance) -> bool:
         if "transcribe" in self._expected and (utterance.transcribed is None or not utterance.transcribed.is_final):

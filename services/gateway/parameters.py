@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.gateway.decode import ENCODINGS, MAX_CHANNELS, check_rate
+from voxrelay.attributes import BY_NAME
 from voxrelay.errors import Refused
 from voxrelay.events import SessionConfig
 
@@ -136,7 +137,11 @@ def _attributes(value: Any, stages: set[str]) -> tuple[tuple[str, ...], set[str]
     """A flag for all or none, or the names that are wanted."""
     if isinstance(value, bool) or (isinstance(value, str) and value.lower() in FLAGS):
         return (), _with(stages, "classify", _flag("attributes", value))
-    return _terms(value, 100), stages | {"classify"}
+    names = _terms(value, 100)
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise _refuse("attributes", f"true, false, or names out of {', '.join(BY_NAME)}")
+    return names, stages | {"classify"}
 
 
 def _terms(value: Any, most: int) -> tuple[str, ...]:

@@ -241,7 +241,7 @@ def test_an_object_store_that_dies_loses_no_audio(
         command = [sys.executable, str(REPOSITORY / "scripts" / "services"), *arguments, "--root", str(tmp_path / "own")]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    services("start", "s3")
+    services("start", "--only", "s3")
     own = json.loads(services("env", "--json"))
     environment = {**services_environment, **{name: value for name, value in own.items() if name.startswith("AWS_") or "OBJECT" in name}}
     projector = Stack(tmp_path / "stack", {**environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
@@ -252,7 +252,7 @@ def test_an_object_store_that_dies_loses_no_audio(
         said = asyncio.run(stream(projector.url, *call, speed=2.0))
         assert said.finals == heard.finals
         assert said.of("closed")
-        services("start", "s3")
+        services("start", "--only", "s3")
         for name in (name for name in own if name.startswith("AWS_")):
             os.environ[name], own[name] = own[name], os.environ.get(name, "")
         try:

@@ -12,10 +12,10 @@ from math import exp, log2, log10
 
 import numpy as np
 
-from services.classify.attributes import BY_NAME, names
 from services.classify.engines.periods import Perturbation, perturbation
 from services.classify.engines.pitch import PitchTrack, track_pitch
 from services.classify.engines.rhythm import FLOOR_DBFS, Loudness, decibels, loudness, speaking_s, syllables
+from voxrelay.attributes import BY_NAME, names
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
 from voxrelay.events import Attribute, Engine
 

@@ -14,9 +14,9 @@ from importlib.resources import files
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from services.classify.attributes import BY_NAME, names
 from services.classify.engine import TranscribedText
 from services.classify.engines.keywords import keywords, tokens
+from voxrelay.attributes import BY_NAME, names
 from voxrelay.events import Attribute, Engine
 
 VERSION = "1"  # counted up whenever a result changes

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.classify.attributes import BY_NAME, Source
 from services.classify.engine import ACOUSTIC_ENGINES, TEXT_ENGINES, AcousticClassifier, TextClassifier, TranscribedText
 from tests.speech import read_speech
+from voxrelay.attributes import BY_NAME, Source
 from voxrelay.audio import Float32Array
 from voxrelay.engines import EngineUnusable, load
 from voxrelay.events import Attribute, Word

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from services.classify.attributes import ATTRIBUTES, AttributeKind
+from voxrelay.attributes import ATTRIBUTES, AttributeKind
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "attributes.md"
 

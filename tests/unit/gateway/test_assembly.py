@@ -91,3 +91,13 @@ def test_an_empty_utterance_is_passed_over() -> None:
     events = [Event("s", UtteranceStarted("u1", 0), "denoise", 1), Event("s", transcribed("u1", 0.0, ""), "transcribe", 1)]
     assert not _finals(_push(assembly, events))
     assert assembly.missing == ["denoise", "transcribe"]
+
+
+def test_attributes_nobody_asked_for_are_left_out() -> None:
+    def attributes(config: SessionConfig) -> list[str]:
+        finals = [update for update in _push(Assembly(config, 1.0), session("s")) if isinstance(update, Final)]
+        return [attribute.name for attribute in finals[0].utterance.attributes]
+
+    assert attributes(SessionConfig()) == ["gender", "pitch_hz", "sentiment"]
+    assert attributes(SessionConfig(attributes=("gender",))) == ["gender"]
+    assert attributes(SessionConfig(stages=("denoise", "diarize", "transcribe"))) == []

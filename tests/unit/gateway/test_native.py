@@ -199,6 +199,7 @@ async def test_a_late_speaker_is_waited_for_only_so_long(make_gateway: Callable[
         ("", {"type": "configure", "config": {"custom_vocabulary": ["x"] * 3, "pause_ms": -1}}, "INVALID_PARAMETER", "pause_ms"),
         ("", {"type": "configure"}, "INVALID_MESSAGE", "config"),
         ("", {"type": "configure", "config": {"colour": "red"}}, "INVALID_PARAMETER", "colour"),
+        ("?attributes=gender,colour", None, "INVALID_PARAMETER", "pitch_hz"),
         ("", {"type": "sing"}, "INVALID_MESSAGE", "close_stream"),
         ("", {"type": "audio", "data": "not base64!"}, "INVALID_MESSAGE", "base64"),
         ("", ["a", "list"], "INVALID_MESSAGE", "type"),
