@@ -67,6 +67,8 @@ class ServiceThreads:
         """Finish what is in hand, save, commit, leave the groups."""
         self._stop.set()
         for thread in self._threads:
+            if thread.ident is None:
+                continue  # stopped before it was started
             thread.join(DRAIN_S)
             if thread.is_alive():
                 log.error("A runner did not end in time.", extra=fields(runner=thread.name))

@@ -35,7 +35,9 @@ class PlatformSettings(Settings):
     host: str = Field("127.0.0.1", description="address the service's own ports listen on")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /health of a stage; 0 for none")
     grpc_port: int = Field(0, ge=0, le=65535, description="port of the synchronous gRPC calls; 0 for none")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least severe of the log lines written: debug, info, warning or error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least severe of the log lines written: debug, info, warning or error"
+    )
     log_format: Literal["json", "text"] = Field("json", description="json, or text for people")
     checkpoint_every: int = Field(32, ge=1, description="records of a session between two checkpoints, where the stage can")
     session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")

@@ -242,7 +242,7 @@ def test_an_object_store_that_dies_loses_no_audio(
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     services("start", "--only", "s3")
-    own = json.loads(services("env", "--json"))
+    own = json.loads(services("env", "--json", "--only", "s3"))
     environment = {**services_environment, **{name: value for name, value in own.items() if name.startswith("AWS_") or "OBJECT" in name}}
     projector = Stack(tmp_path / "stack", {**environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
     projector.start()

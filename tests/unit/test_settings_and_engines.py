@@ -29,8 +29,10 @@ def test_an_unknown_engine_names_the_known_ones() -> None:
 
 
 def test_a_missing_library_names_the_extra() -> None:
-    with pytest.raises(EngineUnusable, match=r"pip install 'voxrelay\[fancy\]'"):
+    with pytest.raises(EngineUnusable, match=r"pip install 'voxrelay\[denoise\]'"):
         load("denoise", {"fancy": "no_such_library_anywhere:Class"}, "fancy")
+    with pytest.raises(EngineUnusable, match=r"library no_such_library_anywhere: pip install 'voxrelay\[other\]'"):
+        load("denoise", {"fancy": "no_such_library_anywhere:Class"}, "fancy", extra="other")
 
 
 def test_a_service_alone_wants_a_broker() -> None:

@@ -39,7 +39,12 @@ class KafkaBus:
 
     def __init__(self, bootstrap: str, instance: str = "", extra: Mapping[str, Any] | None = None) -> None:
         """``extra`` are further librdkafka settings for every client (TLS, SASL)."""
-        self._common: dict[str, Any] = {"bootstrap.servers": bootstrap, "error_cb": _on_client_error, **(extra or {})}
+        self._common: dict[str, Any] = {
+            "bootstrap.servers": bootstrap,
+            "error_cb": _on_client_error,
+            "logger": logging.getLogger("librdkafka"),
+            **(extra or {}),
+        }
         self._instance = instance
         self._admin = AdminClient(self._common)
 
