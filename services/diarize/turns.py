@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
 
 FRAME_SAMPLES = SAMPLE_RATE_HZ // 100
-QUIET_DB = 32.0  # so far below the loud parts of an utterance nobody speaks
+QUIET_DB = 40.0  # so far below the loud parts of an utterance nobody speaks
 LOUD_SHARE = 0.95
 MARGIN_FRAMES = 5
 LONGEST_BRIDGED_FRAMES = 30  # a shorter pause belongs to the speech around it
