@@ -153,16 +153,17 @@ def test_speakers_keep_their_labels_however_long_it_goes_on_and_memory_stays_bou
 
 
 def test_two_who_turn_out_to_be_one_share_the_label_of_who_spoke_longer() -> None:
-    vectors = windows_of([0] * 8 + [1] * 6, spread=0.3)
-    between = vectors[:8].mean(axis=0) + vectors[8:].mean(axis=0)
-    bridge = on_grid(np.tile(between / np.linalg.norm(between), (12, 1)).astype(np.float32)).astype(np.float64)
+    """What lies between two voices draws them together: half of it joins one, and both halves are closer to the other than each was."""
+    one_voice, other_voice = np.eye(DIMENSIONS)[0], np.eye(DIMENSIONS)[1] * 0.9 + np.eye(DIMENSIONS)[0] * 0.436
+    between = (one_voice + other_voice) / np.linalg.norm(one_voice + other_voice)
+    counts = ((one_voice, 8), (other_voice, 6), (between, 12))
+    rows = [on_grid(np.tile(voice, (count, 1)).astype(np.float32)).astype(np.float64) for voice, count in counts]
     speakers = Speakers(ClusterRules(0.45, 0.45, 2 * STEP), Memory(), WINDOW, DIMENSIONS)
-    one, other, both = _heard(0, [0] * 8, vectors[:8]), _heard(1, [1] * 6, vectors[8:]), _heard(2, [0] * 12, bridge)
+    one, other, both = (_heard(number, [0] * len(vectors), vectors) for number, vectors in enumerate(rows))
     speakers.hear([one])
     speakers.hear([other])
     assert (set(one.labels), set(other.labels)) == ({1}, {2})
     changed = speakers.hear([both])
-    merged = {label for heard in (one, other, both) for label in heard.labels}
-    assert merged in ({1}, {1, 2})
-    assert changed[0] is both
-    assert all(heard.revision == 2 for heard in changed[1:])
+    assert {label for heard in (one, other, both) for label in heard.labels} == {1}
+    assert changed == [both, other]
+    assert (one.revision, other.revision, both.revision) == (1, 2, 1)
