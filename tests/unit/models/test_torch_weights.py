@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import struct
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -11,68 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.legacy_torch import MACHINE, Named, Storage, Tensor, legacy_file
 from voxrelay.models.torch_weights import MAGIC_NUMBER, PROTOCOL_VERSION, UnreadableWeights, read_torch_weights
-
-MACHINE = {"protocol_version": PROTOCOL_VERSION, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
-
-
-class _Named:
-    """Pickles as the name of something in a module that is not there to be imported."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class _Storage:
-    def __init__(self, key: str, values: np.ndarray[Any, Any], kind: str = "FloatStorage") -> None:
-        self.key, self.values, self.kind = key, values, kind
-
-
-class _Tensor:
-    def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
-        self.parts = (storage, offset, shape, strides, False, OrderedDict())
-
-
-class _Pickler(pickle._Pickler):  # type: ignore[misc,name-defined]  # the one written in Python: names can be written that do not exist here
-    """Writes the stand-ins above as torch writes the real ones."""
-
-    def persistent_id(self, obj: Any) -> Any:
-        return ("storage", _Named(f"torch {obj.kind}"), obj.key, "cpu", obj.values.size, None) if isinstance(obj, _Storage) else None
-
-    def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
-        if isinstance(obj, _Named):
-            module, _, name = obj.name.partition(" ")
-            self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
-            return None
-        if isinstance(obj, _Tensor):
-            self.save(_Named("torch._utils _rebuild_tensor_v2"))
-            self.save(obj.parts)
-            self.write(pickle.REDUCE)
-            return None
-        return super().save(obj, save_persistent_id)
-
-
-def legacy_file(path: Path, saved: Any, storages: list[_Storage], machine: dict[str, Any] | None = None, magic: int = MAGIC_NUMBER) -> Path:
-    with path.open("wb") as file:
-        for part in (magic, PROTOCOL_VERSION, machine or MACHINE, saved, [storage.key for storage in storages]):
-            _Pickler(file, protocol=2).dump(part)
-        for storage in storages:
-            file.write(struct.pack("<q", storage.values.size) + storage.values.tobytes())
-    return path
 
 
 @pytest.fixture
-def storage() -> _Storage:
-    return _Storage("7", np.arange(12, dtype=np.float32))
+def storage() -> Storage:
+    return Storage("7", np.arange(12, dtype=np.float32))
 
 
-def test_tensors_come_back_by_name_with_shape_and_strides(tmp_path: Path, storage: _Storage) -> None:
-    counts = _Storage("8", np.array([5, -6], dtype=np.int64), "LongStorage")
+def test_tensors_come_back_by_name_with_shape_and_strides(tmp_path: Path, storage: Storage) -> None:
+    counts = Storage("8", np.array([5, -6], dtype=np.int64), "LongStorage")
     model = OrderedDict(
-        rows=_Tensor(storage, 0, (3, 4), (4, 1)),
-        turned=_Tensor(storage, 0, (4, 3), (1, 4)),
-        part=_Tensor(storage, 2, (2,), (3,)),
-        n=_Tensor(counts, 0, (2,), (1,)),
+        rows=Tensor(storage, 0, (3, 4), (4, 1)),
+        turned=Tensor(storage, 0, (4, 3), (1, 4)),
+        part=Tensor(storage, 2, (2,), (3,)),
+        n=Tensor(counts, 0, (2,), (1,)),
     )
     path = legacy_file(tmp_path / "model.pt", {"step": 3, "model_state": model}, [storage, counts])
     found = read_torch_weights(path, "model_state")
@@ -85,8 +38,8 @@ def test_tensors_come_back_by_name_with_shape_and_strides(tmp_path: Path, storag
     assert found["rows"].dtype == np.float32
 
 
-def test_values_that_are_no_tensors_are_left_out(tmp_path: Path, storage: _Storage) -> None:
-    path = legacy_file(tmp_path / "model.pt", {"step": 3, "one": _Tensor(storage, 0, (12,), (1,))}, [storage])
+def test_values_that_are_no_tensors_are_left_out(tmp_path: Path, storage: Storage) -> None:
+    path = legacy_file(tmp_path / "model.pt", {"step": 3, "one": Tensor(storage, 0, (12,), (1,))}, [storage])
     assert list(read_torch_weights(path)) == ["one"]
 
 
@@ -114,22 +67,22 @@ def test_a_malicious_file_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["builtins eval", "os system", "torch._utils _rebuild_tensor", "collections OrderedDict.fromkeys", "torch load"])
 def test_only_what_weights_need_may_be_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnreadableWeights, match="no use for"):
-        read_torch_weights(legacy_file(tmp_path / "model.pt", {"one": _Named(name)}, []))
+        read_torch_weights(legacy_file(tmp_path / "model.pt", {"one": Named(name)}, []))
 
 
 @pytest.mark.parametrize(
     ("offset", "shape", "strides"),
     [(0, (13,), (1,)), (1, (12,), (1,)), (0, (2, 2), (11, 1)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2, 2), (1,)), (0, (1 << 50,), (0,))],
 )
-def test_a_tensor_never_reaches_beyond_its_storage(tmp_path: Path, storage: _Storage, offset: int, shape: Any, strides: Any) -> None:
-    path = legacy_file(tmp_path / "model.pt", {"one": _Tensor(storage, offset, shape, strides)}, [storage])
+def test_a_tensor_never_reaches_beyond_its_storage(tmp_path: Path, storage: Storage, offset: int, shape: Any, strides: Any) -> None:
+    path = legacy_file(tmp_path / "model.pt", {"one": Tensor(storage, offset, shape, strides)}, [storage])
     with pytest.raises(UnreadableWeights, match="tensor"):
         read_torch_weights(path)
 
 
-def test_files_of_other_kinds_are_refused(tmp_path: Path, storage: _Storage) -> None:
+def test_files_of_other_kinds_are_refused(tmp_path: Path, storage: Storage) -> None:
     path = tmp_path / "model.pt"
-    good = legacy_file(path, {"one": _Tensor(storage, 0, (12,), (1,))}, [storage]).read_bytes()
+    good = legacy_file(path, {"one": Tensor(storage, 0, (12,), (1,))}, [storage]).read_bytes()
     for wrong in (b"", b"no pickle", b"PK\x03\x04", good[:-1], good[:60], good[:-40]):
         path.write_bytes(wrong)
         with pytest.raises(UnreadableWeights):
