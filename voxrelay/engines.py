@@ -11,9 +11,10 @@ class EngineUnusable(Exception):
     """The configured engine cannot be used here; the message is one sentence that says what to do."""
 
 
-def load(capability: str, table: Mapping[str, str], name: str, **options: Any) -> Any:
+def load(capability: str, table: Mapping[str, str], name: str, *, extra: str = "", **options: Any) -> Any:
     """An instance of the engine ``name``: ``table`` maps names to ``module:Class``. Never another engine instead.
 
+    ``extra`` of the distribution brings the engine's library; it is called like the capability unless said otherwise.
     Raises ``EngineUnusable`` for an unknown name, a missing library or missing weights.
     """
     if name not in table:
@@ -22,5 +23,7 @@ def load(capability: str, table: Mapping[str, str], name: str, **options: Any) -
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
-        raise EngineUnusable(f"The {capability} engine '{name}' needs the library {error.name}: pip install 'voxrelay[{name}]'.") from error
+        raise EngineUnusable(
+            f"The {capability} engine '{name}' needs the library {error.name}: pip install 'voxrelay[{extra or capability}]'."
+        ) from error
     return getattr(module, class_name)(**options)

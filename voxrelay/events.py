@@ -273,6 +273,18 @@ class SynthesisProduced(Payload):
 
 
 @dataclass(frozen=True, slots=True)
+class SynthesisRefused(Payload):
+    """The text cannot be spoken as asked; ``code`` and ``message`` are for the caller, as in ``errors.Refused``."""
+
+    code: str
+    message: str
+
+    @property
+    def ends_session(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """A payload and where it belongs. Stages fill in ``session_id`` and ``payload``; the runner stamps the rest."""
 

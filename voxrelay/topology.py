@@ -61,7 +61,9 @@ SEGMENT_DIARIZED = Topic("segment", "diarized", "json", (events.SegmentDiarized,
 SEGMENT_TRANSCRIBED = Topic("segment", "transcribed", "json", (events.SegmentTranscribed, events.StageFinished), "What was said.", 7 * 24 * HOUR_MS)
 SEGMENT_CLASSIFIED = Topic("segment", "classified", "json", (events.SegmentClassified, events.StageFinished), "How it sounded.", 7 * 24 * HOUR_MS)
 SYNTHESIS_REQUESTED = Topic("synthesis", "requested", "json", (events.SynthesisRequested,), "Text to be spoken.", lanes=("live",))
-SYNTHESIS_PRODUCED = Topic("synthesis", "produced", "protobuf", (events.SynthesisProduced,), "The text, spoken, piece by piece.", lanes=("live",))
+SYNTHESIS_PRODUCED = Topic(
+    "synthesis", "produced", "protobuf", (events.SynthesisProduced, events.SynthesisRefused), "The text, spoken, piece by piece.", lanes=("live",)
+)
 
 TOPICS: tuple[Topic, ...] = (
     AUDIO_RECEIVED,

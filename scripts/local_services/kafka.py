@@ -52,7 +52,7 @@ class Kafka:
         required_program("java", JAVA_REMEDY)
         kafka_jars(report)
 
-    def prepare(self, report: Report) -> None:
+    def prepare(self, report: Report) -> None:  # noqa: ARG002  # the same call for all services
         """Writes the configuration and formats the data folder where it is new."""
         settings = self._record.settings
         settings.setdefault("cluster_id", base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))

@@ -34,7 +34,7 @@ class ObjectStore:
         """Builds the gateway where the cache has none. Raises ServiceError."""
         s3_gateway(report)
 
-    def prepare(self, report: Report) -> None:
+    def prepare(self, report: Report) -> None:  # noqa: ARG002  # the same call for all services
         """Makes the bucket and the keys where they are new."""
         settings = self._record.settings
         settings.setdefault("access_key", secrets.token_hex(10))

@@ -36,6 +36,7 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
             "speech detection",
             DETECTORS,
             settings.detector,
+            extra="denoise",
             weights=registry.path(DETECTOR_WEIGHTS),
             model_digest=registry.digest(DETECTOR_WEIGHTS),
             threads=platform.threads_per_engine,

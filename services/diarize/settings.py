@@ -14,9 +14,7 @@ class DiarizeSettings(Settings):
     engine: str = Field("ge2e", description="what tells voices apart: ge2e")
     threshold: float = Field(0.37, gt=0, lt=1, description="cosine distance from which two voices are two speakers; lower finds more speakers")
     threshold_when_told: float = Field(0.30, gt=0, lt=1, description="the same in sessions that say how many speakers there are")
-    shortest_speaker_ms: int = Field(
-        2000, ge=0, le=60_000, description="who speaks less in all is taken for the most similar of the other speakers"
-    )
+    shortest_speaker_ms: int = Field(2000, ge=0, le=60_000, description="who speaks less in all is taken for the most similar of the other speakers")
     interim_every_ms: int = Field(1000, ge=200, le=10_000, description="audio between two interim results of an utterance")
     kept_windows: int = Field(300, ge=10, le=2000, description="windows of a session that are thought over again with every utterance")
     kept_utterances: int = Field(50, ge=1, le=1000, description="how many of the latest utterances may still be revised")

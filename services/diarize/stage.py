@@ -205,9 +205,7 @@ class DiarizeStage:
         found = turns(labels, confidences, spans, speech_spans(place.samples))
         return self._result(utterance.utterance_id, place.revision, False, utterance.start_sample, utterance.start_sample + count, found)
 
-    def _result(
-        self, utterance_id: str, revision: int, is_final: bool, start_sample: int, end_sample: int, found: Sequence[Turn]
-    ) -> SegmentDiarized:
+    def _result(self, utterance_id: str, revision: int, is_final: bool, start_sample: int, end_sample: int, found: Sequence[Turn]) -> SegmentDiarized:
         segments = [
             SpeakerSegment(f"S{turn.label}", seconds(start_sample + turn.start), seconds(start_sample + turn.end), turn.confidence) for turn in found
         ]

@@ -39,12 +39,15 @@ class Assembly:
     """Feed it every event of the session's results; take updates from ``push`` and ``due``.
 
     A final goes out when its transcript is final and the speaker and attributes the session asked for are there, or ``join_wait_s`` after
-    the transcript without them. Utterances that hold no words are passed over in silence.
+    the transcript without them. Utterances that hold no words are passed over in silence. A final does not change any more, so it has
+    the speakers that were found when the utterance ended: which later ones came in time would be chance. The projector keeps those too.
+
+    ``is_patient``: nobody reads before the session is complete. Finals are held until then, with the speakers as they were found last.
     """
 
-    def __init__(self, config: SessionConfig, join_wait_s: float) -> None:
+    def __init__(self, config: SessionConfig, join_wait_s: float, *, is_patient: bool = False) -> None:
         self._expected = stages_to_finish(config.stages)
-        self._join_wait_s = join_wait_s
+        self._join_wait_s, self._is_patient = join_wait_s, is_patient
         self._open: OrderedDict[str, _Utterance | int] = OrderedDict()  # an int is a finalize request in its place
         self._sequences: dict[str, int] = {}
         self._finished: dict[str, StageFinished] = {}
@@ -83,12 +86,13 @@ class Assembly:
 
     def due(self, now: float) -> Iterator[Update]:
         """The updates that waiting has brought."""
-        while self._open:
+        is_finished = self._expected <= set(self._finished)
+        while self._open and (is_finished or not self._is_patient):
             key, head = next(iter(self._open.items()))
             if isinstance(head, int):
                 del self._open[key]
                 yield Finalized(head)
-            elif self._is_complete(head) or (head.due_at is not None and now >= head.due_at):
+            elif is_finished or self._is_complete(head) or (head.due_at is not None and now >= head.due_at):
                 del self._open[key]
                 self._passed.add(key)
                 if head.transcribed is not None and head.transcribed.text:
@@ -96,14 +100,9 @@ class Assembly:
                     yield Final(utterance, head.ended.reason if head.ended is not None else "pause")
             else:
                 return
-        if not self._is_closed and self._expected <= set(self._finished):
+        if is_finished and not self._is_closed:
             self._is_closed = True
             yield Closed(max((done.audio_seconds for done in self._finished.values()), default=0.0))
-
-    @property
-    def next_due_at(self) -> float | None:
-        head = next(iter(self._open.values()), None)
-        return head.due_at if isinstance(head, _Utterance) else None
 
     def _result(self, event: Event, now: float) -> Iterator[Update]:
         payload = event.payload
@@ -124,7 +123,9 @@ class Assembly:
             elif payload.text:
                 yield Interim(payload)
         elif isinstance(payload, SegmentDiarized):
-            if utterance.diarized is None or payload.revision > utterance.diarized.revision:
+            known_speakers = utterance.diarized
+            is_fixed = known_speakers is not None and known_speakers.is_final and not self._is_patient
+            if known_speakers is None or (payload.revision > known_speakers.revision and not is_fixed):
                 utterance.diarized = payload
         elif payload.is_final:
             utterance.classified[event.producer] = payload

@@ -133,7 +133,8 @@ class GatewayServer:
 
     async def _start_rpc(self) -> grpc.aio.Server:
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
-        server = grpc.aio.server(migration_thread_pool=ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc"), options=options)
+        threads = ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc")
+        server = grpc.aio.server(threads, interceptors=[recognition.KeyCheck(self._keys)], options=options)
         names = recognition.add(server, self._hub, self._keys)
         for register in self._rpc_services:
             names.extend(register(server))

@@ -33,6 +33,7 @@ from voxrelay.events import (
     SessionEnded,
     SessionOpened,
     SynthesisProduced,
+    SynthesisRefused,
     SynthesisRequested,
 )
 from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, GATEWAY_SESSIONS, PUBLISH_SECONDS, REFUSALS
@@ -44,6 +45,7 @@ MIN_CHUNK_S = 0.02
 MAX_CHUNK_S = 1.0
 TICK_S = 0.05
 RETRY_S = 0.01
+MOST_FILE_RESULTS = 1_000_000
 PRODUCER = "gateway"
 
 
@@ -57,6 +59,7 @@ class _Channel:
 
     def __init__(self, hub: SessionHub, session_id: str, topic: Topic, lane: Lane, traceparent: str) -> None:
         self._hub, self.session_id, self._topic, self._name, self._traceparent = hub, session_id, topic, topic.name(lane), traceparent
+        self.lane = lane
         self._sequence = 0
         self._sent_bytes = 0  # written by the loop alone
         self._acknowledged_bytes = 0  # written by the producer's thread alone
@@ -102,7 +105,8 @@ class LiveSession:
         self.id = channel.session_id
         self.config = SessionConfig()
         self._assembly: Assembly | None = None  # until the session has begun
-        self._outbox = Outbox(hub.settings.max_unsent_messages)
+        # A file's results are taken as they come, and all at once at its end; their number is bounded by its length.
+        self._outbox = Outbox(hub.settings.max_unsent_messages if channel.lane == "live" else MOST_FILE_RESULTS)
         self._held = bytearray()
         self._frames_sent = 0
         self._finalizes = 0
@@ -125,7 +129,7 @@ class LiveSession:
     async def begin(self, config: SessionConfig) -> None:
         """Publish the opening. Once, before any audio: what the audio is must be known by then."""
         self.config = config
-        self._assembly = Assembly(config, self._hub.settings.join_wait_s)
+        self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._channel.lane == "bulk")
         await self._channel.send(SessionOpened(config, self._opened_at))
 
     async def send_audio(self, pcm_s16le: bytes) -> None:
@@ -222,11 +226,11 @@ class SpeechRequest:
 
     def __init__(self, hub: SessionHub, session_id: str) -> None:
         self._hub, self.id = hub, session_id
-        self._pieces: asyncio.Queue[SynthesisProduced] = asyncio.Queue()
+        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused] = asyncio.Queue()
         self._last = 0
 
     def push(self, event: Event) -> None:
-        if isinstance(event.payload, SynthesisProduced) and event.sequence > self._last:
+        if isinstance(event.payload, SynthesisProduced | SynthesisRefused) and event.sequence > self._last:
             self._last = event.sequence
             self._pieces.put_nowait(event.payload)
 
@@ -234,13 +238,15 @@ class SpeechRequest:
         """Nothing falls due by itself."""
 
     async def pieces(self) -> AsyncIterator[SynthesisProduced]:
-        """In order; ends after the last. Raises ``Refused`` when synth does not answer in time."""
+        """In order; ends after the last. Raises ``Refused`` when synth refuses or does not answer in time."""
         try:
             while True:
                 try:
                     piece = await asyncio.wait_for(self._pieces.get(), self._hub.settings.stage_timeout_s)
                 except TimeoutError:
                     raise Refused("STAGE_TIMEOUT", "No answer from synth; try again in a moment.") from None
+                if isinstance(piece, SynthesisRefused):
+                    raise Refused(piece.code, piece.message)
                 yield piece
                 if piece.is_last:
                     return

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.e2e.streaming import pcm_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Embedded(NamedTuple):
+    url: str
+    grpc: str
+    data: Path
+
 
 SERVICE_VARIABLES = (
     "VOXRELAY_KAFKA_BOOTSTRAP",
@@ -49,3 +63,22 @@ def live_audio(eval_data: Path, two_speakers: tuple[bytes, int]) -> list[tuple[b
         pcm, rate = pcm_of(librispeech / name)
         calls.append((pcm[: 10 * rate * 2], rate))
     return calls
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """`voxrelay serve` as a person starts it, on free ports, with a data folder of its own."""
+    data = tmp_path_factory.mktemp("embedded")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VOXRELAY_")}
+    command = [sys.executable, "-m", "services", "--port", "0", "--grpc-port", "0", "--data", str(data), "--announce", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"}, cwd=REPOSITORY)
+    assert process.stdout is not None
+    address = json.loads(process.stdout.readline())
+    yield Embedded(address["url"], address["grpc"], data)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+@pytest.fixture(scope="session")
+def embedded_url(embedded: Embedded) -> str:
+    return embedded.url

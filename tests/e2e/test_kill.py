@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from local_services.stack import Stack
 from sqlalchemy import select
-from voxrelay.storage.objects import ObjectStore
 
 from tests.e2e.streaming import Heard, stream_all
 from voxrelay.storage import database
+from voxrelay.storage.objects import ObjectStore
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
 

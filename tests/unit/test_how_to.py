@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+
 from voxrelay import events
 from voxrelay.events import Event, SegmentTranscribed, StageFinished, Word
 from voxrelay.topology import SEGMENT_CLASSIFIED, SEGMENT_TRANSCRIBED, StageNode
@@ -37,3 +39,21 @@ def test_the_stage_of_the_page_counts_words() -> None:
     assert apart == together
     assert together[0].attributes[0].value == 2.0
     assert names["COUNT"].reads is SEGMENT_TRANSCRIBED
+
+
+def test_the_engine_of_the_page_speaks() -> None:
+    from services.synth import engine as capability
+    from services.synth.stage import SynthStage
+    from voxrelay.events import Engine, SynthesisProduced, SynthesisRequested
+
+    adapter, entry, *_ = _blocks("add-an-engine.md")
+    names = {"np": np, "Engine": Engine, **{name: getattr(capability, name) for name in ("Voice", "Mark", "Spoken")}}
+    exec(adapter, names)  # noqa: S102  # our own page
+    table = {"ENGINES": dict(capability.ENGINES)}
+    exec(entry, table)  # noqa: S102  # our own page
+    assert table["ENGINES"]["tones"].endswith(":TonesSynthesizer")
+    stage = SynthStage(names["TonesSynthesizer"]())
+    pieces = [event.payload for event in stage.process([Event("s", SynthesisRequested("Hello there. Bye.", sample_rate_hz=8000))])]
+    assert all(isinstance(piece, SynthesisProduced) for piece in pieces)
+    assert sum(len(piece.pcm_s16le) for piece in pieces) == 3 * 2000 * 2
+    assert [word.text for piece in pieces for word in piece.words] == ["Hello", "there.", "Bye."]

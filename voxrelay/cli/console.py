@@ -11,6 +11,8 @@ from rich.text import Text
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
+LABELS_LEFT_OUT = ("language", "keywords")
+NUMBERS_SHOWN = {"pitch_hz": "pitch", "words_per_minute": "pace", "energy_dbfs": "level", "snr_db": "SNR"}
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
@@ -34,15 +36,17 @@ def clock(at_s: float) -> str:
 
 
 def manner(attributes: Mapping[str, Any]) -> str:
-    """The attributes in a few words: labels as they are, numbers rounded with their unit, the keywords left out."""
-    parts = []
+    """The attributes in a few words: labels but for the language, the numbers people ask for, the rest counted; --json has them all."""
+    parts, left_out = [], 0
     for name, attribute in attributes.items():
         value, unit = attribute["value"], attribute.get("unit", "")
-        if name == "keywords":
-            continue
-        shown = value if isinstance(value, str) else f"{value:.0f}" if abs(value) >= 10 else f"{value:.2f}"
-        parts.append(f"{name} {shown}{' ' + unit if unit else ''}")
-    return ", ".join(parts)
+        if isinstance(value, str) and name not in LABELS_LEFT_OUT:
+            parts.append(f"{name} {value}")
+        elif name in NUMBERS_SHOWN:
+            parts.append(f"{NUMBERS_SHOWN[name]} {value:.0f} {unit}".rstrip())
+        else:
+            left_out += 1
+    return ", ".join(parts) + (f" (and {left_out} more)" if parts and left_out else "")
 
 
 def speaker_style(speaker: str) -> str:

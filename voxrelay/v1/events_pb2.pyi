@@ -300,6 +300,16 @@ class SynthesisProduced(_message.Message):
     engine: Engine
     def __init__(self, session_id: _Optional[str] = ..., index: _Optional[int] = ..., is_last: _Optional[bool] = ..., start_sample: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., pcm_s16le: _Optional[bytes] = ..., words: _Optional[_Iterable[_Union[WordSpoken, _Mapping]]] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ...) -> None: ...
 
+class SynthesisRefused(_message.Message):
+    __slots__ = ("session_id", "code", "message")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    code: str
+    message: str
+    def __init__(self, session_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
 class Checkpoint(_message.Message):
     __slots__ = ("session_id", "next_offset", "last_sequences", "last_published", "state", "is_closed", "traceparent")
     class LastSequencesEntry(_message.Message):

@@ -108,14 +108,54 @@ async def _abort(context: Any, refused: Refused) -> None:
     await context.abort(status, refused.message, trailing_metadata=(("voxrelay-error-code", refused.code),))
 
 
+class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Asks for a key on every call of ours on this port, the other services' too; health and reflection are open."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler_call_details.method.startswith("/grpc."):
+            return handler
+        try:
+            _check_key(self._keys, handler_call_details.invocation_metadata)
+        except Refused as refused:
+            return _refusing(handler, refused)
+        return handler
+
+
+def _refusing(handler: Any, refused: Refused) -> Any:
+    """A handler of the same kind that only refuses."""
+
+    async def refuse(_request: Any, context: Any) -> None:
+        await _abort(context, refused)
+
+    async def refuse_stream(_request: Any, context: Any) -> AsyncIterator[Any]:
+        await _abort(context, refused)
+        yield  # never: abort raises
+
+    if handler.response_streaming:
+        make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        return make(refuse_stream, handler.request_deserializer, handler.response_serializer)
+    make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    return make(refuse, handler.request_deserializer, handler.response_serializer)
+
+
+def _check_key(keys: Keys, metadata: Any) -> str:
+    """The key's owner. Raises ``Refused``."""
+    texts = {key: value for key, value in metadata or () if isinstance(value, str)}
+    return keys.check(texts.get("authorization"), texts.get("x-api-key"))
+
+
 class SpeechRecognition(services_pb2_grpc.SpeechRecognitionServicer):
     def __init__(self, hub: SessionHub, keys: Keys) -> None:
         self._hub, self._keys = hub, keys
 
     def _open(self, context: Any, lane: Any = "live") -> tuple[LiveSession, str]:
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        owner = self._keys.check(metadata.get("authorization"), metadata.get("x-api-key"))
-        return self._hub.open(EDGE, lane, metadata.get("traceparent", "")), owner
+        owner = _check_key(self._keys, context.invocation_metadata())
+        traceparent = dict(context.invocation_metadata() or ()).get("traceparent", "")
+        return self._hub.open(EDGE, lane, str(traceparent)), owner
 
     async def StreamingRecognize(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802  # the protocol's name
         session: LiveSession | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_streaming_gives_the_final_of_decoding_at_once(transcriber: Transcriber,
     last, interims = streamed(transcriber, sentence, step)
     assert last == final(transcriber, sentence)
     assert interims
-    assert all(earlier.samples <= later.samples for earlier, later in zip(interims, interims[1:], strict=False))
+    assert all(earlier.samples <= later.samples for earlier, later in pairwise(interims))
 
 
 def test_surplus_behind_the_end_does_not_matter(transcriber: Transcriber, sentence: Float32Array, cards: Float32Array) -> None:

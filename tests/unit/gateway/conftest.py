@@ -26,6 +26,7 @@ from voxrelay.events import (
     SpeakerSegment,
     StageFinished,
     SynthesisProduced,
+    SynthesisRefused,
     SynthesisRequested,
     UtteranceEnded,
     UtteranceStarted,
@@ -154,7 +155,9 @@ class ScriptedText(_Scripted):
 class ScriptedSynth(_Scripted):
     def process(self, batch: Sequence[Event]) -> Iterator[Event]:
         for event in batch:
-            if isinstance(event.payload, SynthesisRequested):
+            if isinstance(event.payload, SynthesisRequested) and event.payload.voice:
+                yield Event(event.session_id, SynthesisRefused("UNKNOWN_VOICE", "There is no such voice."))
+            elif isinstance(event.payload, SynthesisRequested):
                 rate_hz = event.payload.sample_rate_hz or 22_050
                 for index in range(3):
                     yield Event(event.session_id, SynthesisProduced(index, index == 2, index * 1000, rate_hz, b"\x01\x02" * 1000))

@@ -1,0 +1,251 @@
+"""audio.denoised and segment.transcribed in, segment.classified out: each utterance gets one final from its sound and one from its words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from services.classify.engine import AcousticClassifier, TextClassifier, TranscribedText
+from services.classify.state import SavedSession
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32, seconds
+from voxrelay.events import (
+    Attribute,
+    Event,
+    Payload,
+    SegmentClassified,
+    SegmentTranscribed,
+    SessionConfig,
+    SessionConfigured,
+    SessionEnded,
+    SessionOpened,
+    StageFinished,
+)
+from voxrelay.telemetry import ENGINE_SECONDS
+from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT, TRANSCRIBE
+from voxrelay.utterances import UtteranceAudio, UtterancePiece
+
+LONGEST_SAMPLES = 60 * SAMPLE_RATE_HZ  # of an utterance; what follows is not listened to (denoise ends one after 30 s)
+INTERIM_SAMPLES = 4 * SAMPLE_RATE_HZ  # an interim tells of the newest four seconds, so that a long utterance costs no more than short ones
+REVISION_EVERY_MS = 2000  # what revisions count where there are no interims
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """The utterance in hand: 32 kB a second, two megabytes at most. ``given`` counts the samples seen from its start."""
+
+    utterance_id: str
+    start_sample: int
+    wanted: frozenset[str]
+    next_interim: int
+    given: int = 0
+    pcm_s16le: bytearray = field(default_factory=bytearray)
+
+    def take(self, samples: Float32Array) -> None:
+        room = LONGEST_SAMPLES - len(self.pcm_s16le) // 2
+        self.pcm_s16le += pcm_s16le_from_float32(samples[: max(room, 0)])
+        self.given += samples.size
+
+    def samples(self, start: int, end: int) -> Float32Array:
+        return float32_from_pcm_s16le(bytes(self.pcm_s16le[2 * start : 2 * end]))
+
+
+@dataclass(slots=True)
+class _Session:
+    wanted: tuple[str, ...]
+    wants_interims: bool
+    audio: UtteranceAudio
+    finals: int = 0
+    utterance: _Utterance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What the engine is asked, and where in the output its answer goes."""
+
+    session_id: str
+    utterance_id: str
+    revision: int
+    is_final: bool
+    start_sample: int
+    end_sample: int
+    samples: Float32Array
+    wanted: frozenset[str]
+
+
+class AcousticStage:
+    """One lane's stage of the node ``classify``; the classifier is shared.
+
+    An utterance is measured whole when it has ended. ``SessionConfig.attributes`` are the names to keep, of those in force when the
+    utterance was announced; empty keeps all, and names that no engine has are ignored here (the gateway refuses them).
+    ``interim_every_ms`` 0 gives no interims: they cost four times what the finals do.
+    """
+
+    def __init__(self, classifier: AcousticClassifier, *, interim_every_ms: int = 0) -> None:
+        self._classifier, self._has_interims = classifier, interim_every_ms > 0
+        self._every = (interim_every_ms or REVISION_EVERY_MS) * SAMPLE_RATE_HZ // 1000
+        self._sessions: dict[str, _Session] = {}
+        self._seconds = ENGINE_SECONDS.labels(CLASSIFY.name)
+
+    def process(self, batch: Sequence[Event]) -> Iterable[Event]:
+        """All that is due in the batch goes to the engine in one call."""
+        output: list[Event | _Question] = []
+        for event in batch:
+            self._take(event, output)
+        for session_id in dict.fromkeys(event.session_id for event in batch):
+            self._follow(session_id, output)
+        questions = [item for item in output if isinstance(item, _Question)]
+        if questions:
+            with self._seconds.time():
+                answers = iter(self._classifier.classify([question.samples for question in questions]))
+        for item in output:
+            yield item if isinstance(item, Event) else Event(item.session_id, self._result(item, next(answers)))
+
+    def snapshot(self, session_id: str) -> bytes | None:
+        session = self._sessions.get(session_id)
+        if session is None or session.utterance is not None:
+            return None
+        return SavedSession.of(session.wanted, session.wants_interims, session.finals, session.audio).to_bytes()
+
+    def restore(self, session_id: str, state: bytes) -> None:
+        saved = SavedSession.from_bytes(state)
+        self._sessions[session_id] = _Session(saved.wanted, saved.wants_interims, saved.audio(), saved.finals)
+
+    def forget(self, session_id: str) -> None:
+        self._sessions.pop(session_id, None)
+
+    # --- one event -------------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event, output: list[Event | _Question]) -> None:
+        payload = event.payload
+        if isinstance(payload, SessionOpened):
+            if CLASSIFY.asked_as in payload.config.stages:
+                self._sessions[event.session_id] = _session(payload.config)
+            return
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            return
+        if isinstance(payload, SessionConfigured):
+            session.wanted = payload.config.attributes  # for the utterances that are announced from here on
+            session.wants_interims = payload.config.interim_results
+        elif isinstance(payload, SessionEnded):
+            output.append(Event(event.session_id, StageFinished(CLASSIFY.name, session.finals, seconds(session.audio.position))))
+            self.forget(event.session_id)
+        else:
+            self._hear(event.session_id, session, payload, output)
+
+    def _hear(self, session_id: str, session: _Session, payload: Payload, output: list[Event | _Question]) -> None:
+        for piece in session.audio.push(payload):
+            utterance = session.utterance
+            if utterance is None:
+                wanted = frozenset(session.wanted or self._classifier.names)
+                utterance = session.utterance = _Utterance(piece.utterance_id, piece.utterance_start_sample, wanted, self._every)
+            utterance.take(piece.samples)
+            if piece.ended is not None:
+                output.append(self._last_question(session_id, utterance, piece))
+                session.utterance = None
+                session.finals += 1
+
+    def _last_question(self, session_id: str, utterance: _Utterance, piece: UtterancePiece) -> _Question:
+        length = utterance.given - piece.surplus_samples
+        end_sample = piece.ended.end_sample if piece.ended is not None else utterance.start_sample + length
+        return _Question(
+            session_id=session_id,
+            utterance_id=utterance.utterance_id,
+            revision=utterance.given // self._every + 1,
+            is_final=True,
+            start_sample=utterance.start_sample,
+            end_sample=end_sample,
+            samples=utterance.samples(0, length),
+            wanted=utterance.wanted,
+        )
+
+    def _follow(self, session_id: str, output: list[Event | _Question]) -> None:
+        """An interim of an open utterance, at most once every so much audio."""
+        session = self._sessions.get(session_id)
+        if not self._has_interims or session is None or session.utterance is None:
+            return
+        utterance = session.utterance
+        if utterance.given < utterance.next_interim or utterance.given > LONGEST_SAMPLES:
+            return
+        revision = utterance.given // self._every
+        utterance.next_interim = (revision + 1) * self._every
+        if not session.wants_interims:
+            return
+        start = max(0, utterance.given - INTERIM_SAMPLES)
+        output.append(
+            _Question(
+                session_id=session_id,
+                utterance_id=utterance.utterance_id,
+                revision=revision,
+                is_final=False,
+                start_sample=utterance.start_sample + start,
+                end_sample=utterance.start_sample + utterance.given,
+                samples=utterance.samples(start, utterance.given),
+                wanted=utterance.wanted,
+            )
+        )
+
+    def _result(self, question: _Question, attributes: tuple[Attribute, ...]) -> SegmentClassified:
+        return SegmentClassified(
+            utterance_id=question.utterance_id,
+            revision=question.revision,
+            is_final=question.is_final,
+            start_s=seconds(question.start_sample),
+            end_s=seconds(question.end_sample),
+            attributes=tuple(attribute for attribute in attributes if attribute.name in question.wanted),
+            engine=self._classifier.engine,
+        )
+
+
+def _session(config: SessionConfig) -> _Session:
+    return _Session(config.attributes, config.interim_results, UtteranceAudio())
+
+
+class TextStage:
+    """One lane's stage of the node ``classify.text``; the classifier is shared.
+
+    segment.transcribed carries no SessionOpened, so this stage cannot see what a session asked for: it serves every session that is
+    transcribed, with every attribute it has. Any record of a session opens it; ``StageFinished`` of the transcription ends it. Of a
+    session it keeps only how many utterances it has answered.
+    """
+
+    def __init__(self, classifier: TextClassifier) -> None:
+        self._classifier = classifier
+        self._finals: dict[str, int] = {}
+        self._seconds = ENGINE_SECONDS.labels(CLASSIFY_TEXT.name)
+
+    def process(self, batch: Sequence[Event]) -> Iterable[Event]:
+        """All finals of the batch go to the engine in one call; a text without words gets a final without attributes."""
+        finals = [event.payload for event in batch if isinstance(event.payload, SegmentTranscribed) and event.payload.is_final]
+        if finals:
+            with self._seconds.time():
+                answers = iter(self._classifier.classify([TranscribedText(final.text, final.words, final.language) for final in finals]))
+        for event in batch:
+            payload = event.payload
+            if isinstance(payload, SegmentTranscribed) and payload.is_final:
+                self._finals[event.session_id] = self._finals.get(event.session_id, 0) + 1
+                yield Event(event.session_id, self._result(payload, next(answers)))
+            elif isinstance(payload, StageFinished) and payload.stage == TRANSCRIBE.name:
+                finished = StageFinished(CLASSIFY_TEXT.name, self._finals.pop(event.session_id, 0), payload.audio_seconds)
+                yield Event(event.session_id, finished)
+
+    def snapshot(self, session_id: str) -> bytes | None:
+        finals = self._finals.get(session_id)
+        return None if finals is None else str(finals).encode()
+
+    def restore(self, session_id: str, state: bytes) -> None:
+        self._finals[session_id] = int(state)
+
+    def forget(self, session_id: str) -> None:
+        self._finals.pop(session_id, None)
+
+    def _result(self, transcribed: SegmentTranscribed, attributes: tuple[Attribute, ...]) -> SegmentClassified:
+        return SegmentClassified(
+            utterance_id=transcribed.utterance_id,
+            revision=transcribed.revision,
+            is_final=True,
+            start_s=transcribed.start_s,
+            end_s=transcribed.end_s,
+            attributes=attributes,
+            engine=self._classifier.engine,
+        )

@@ -1,0 +1,1 @@
+"""synth: text into speech, piece by piece."""
