@@ -156,6 +156,19 @@ def test_an_utterance_without_audio_gets_an_empty_final() -> None:
     assert second.segments[0].speaker == "S1"
 
 
+@pytest.mark.parametrize("length_s", [0.5, 1.0])
+def test_what_lies_behind_the_end_of_an_utterance_does_not_matter(length_s: float) -> None:
+    """Its end is announced after windows that reach beyond it went to the embedder, here into another voice."""
+    parts = conversation([[(1, 3.0)], [(2, 3.0)], [(1, length_s), (2, 2.0)], [(2, 3.0)]], SessionConfig())
+    at, ended = next((n, part) for n, part in enumerate(parts) if isinstance(part, UtteranceEnded) and part.utterance_id == "u3")
+    parts[at] = UtteranceEnded("u3", ended.start_sample, ended.start_sample + round(length_s * SAMPLE_RATE_HZ))
+    one_by_one = run(parts)
+    assert [interim for interim in interims(one_by_one) if interim.utterance_id == "u3"]
+    assert latest(one_by_one)["u3"] == ["S1"]
+    at_once = payloads(stage_of(ScriptedEmbedder()).process([Event("s", part) for part in parts]))
+    assert durable(one_by_one) == durable(at_once)
+
+
 def test_a_session_that_did_not_ask_is_ignored() -> None:
     assert run(conversation(TALK, SessionConfig(stages=("denoise", "transcribe")))) == []
 
@@ -207,16 +220,17 @@ def test_durable_results_depend_on_the_session_alone(seed: int) -> None:
     assert durable(payloads(results, "b")) == expected
 
 
-def test_a_snapshot_is_none_in_mid_utterance_and_gives_the_same_snapshot_again() -> None:
-    stage = stage_of(ScriptedEmbedder())
-    parts = conversation(TALK, SessionConfig())
+@pytest.mark.parametrize("memory", [Memory(), Memory(windows=20, utterances=3)])
+def test_a_snapshot_is_none_in_mid_utterance_and_gives_the_same_snapshot_again(memory: Memory) -> None:
+    stage = stage_of(ScriptedEmbedder(), memory)
+    parts = conversation(TALK, SessionConfig(num_speakers=4))
     assert stage.snapshot("s") is None
     list(stage.process([Event("s", part) for part in parts[:10]]))
     assert stage.snapshot("s") is None
     list(stage.process([Event("s", part) for part in parts[10:-1]]))
     state = stage.snapshot("s")
     assert state is not None
-    again = stage_of(ScriptedEmbedder())
+    again = stage_of(ScriptedEmbedder(), memory)
     again.restore("s", state)
     assert again.snapshot("s") == state
 
