@@ -12,8 +12,8 @@ class DiarizeSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_DIARIZE_", extra="ignore", frozen=True)
 
     engine: str = Field("ge2e", description="what tells voices apart: ge2e")
-    threshold: float = Field(0.36, gt=0, lt=1, description="cosine distance from which two voices are two speakers; lower finds more speakers")
-    threshold_when_told: float = Field(0.32, gt=0, lt=1, description="the same in sessions that say how many speakers there are")
+    threshold: float = Field(0.37, gt=0, lt=1, description="cosine distance from which two voices are two speakers; lower finds more speakers")
+    threshold_when_told: float = Field(0.30, gt=0, lt=1, description="the same in sessions that say how many speakers there are")
     shortest_speaker_ms: int = Field(2000, ge=0, le=60_000, description="who speaks less in all is taken for the most similar of the other speakers")
     interim_every_ms: int = Field(1000, ge=200, le=10_000, description="audio between two interim results of an utterance")
     kept_windows: int = Field(300, ge=10, le=2000, description="windows of a session that are thought over again with every utterance")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,25 +73,24 @@ class Speakers:
         self.older: dict[int, Older] = {}
         self.settled: set[int] = set()  # labels of results that no longer change
 
-    def hear(self, utterance: Heard, most: int = 0) -> list[Heard]:
-        """Takes an utterance in and thinks all that is kept over again: the utterance, then the earlier ones whose speakers changed.
+    def hear(self, utterances: Sequence[Heard], most: int = 0) -> list[Heard]:
+        """Takes new utterances in and thinks all that is kept over again: the new ones, then the earlier ones whose speakers changed.
 
-        At most ``most`` speakers unless that is 0. Revisions of those returned are counted up, but for the new one's.
+        At most ``most`` speakers unless that is 0. The revisions of the earlier ones that are returned are counted up.
         """
-        before = {id(one): _speakers(one.turns(self._window_samples)) for one in self.heard}
-        self.heard.append(utterance)
-        utterance.labels, utterance.confidences = [0] * len(utterance.starts), [0.0] * len(utterance.starts)
+        before = [(one, _speakers(one.turns(self._window_samples))) for one in self.heard]
+        for one in utterances:
+            one.labels, one.confidences = [0] * len(one.starts), [0.0] * len(one.starts)
+            self.heard.append(one)
         evidence = self._evidence()
         groups = cluster(evidence, self._rules, most)
         labels = lasting_labels(groups, evidence, self.settled, most)
         self._take_over(labels, self._confidences(evidence, groups, most))
-        changed = [utterance]
-        for one in self.heard[:-1]:
-            if _speakers(one.turns(self._window_samples)) != before[id(one)]:
-                one.revision += 1
-                changed.append(one)
+        revised = [one for one, speakers in before if _speakers(one.turns(self._window_samples)) != speakers]
+        for one in revised:
+            one.revision += 1
         self._condense()
-        return changed
+        return [*utterances, *revised]
 
     def provisional(self, vectors: GridArray, most: int = 0) -> tuple[list[int], list[float]]:
         """Labels and confidences of windows of an utterance still open, going by what is known; nothing changes by it."""

@@ -15,7 +15,7 @@ from services.diarize.clustering import ClusterRules, GridArray, on_grid
 from services.diarize.engine import SpeakerEmbedder
 from services.diarize.speakers import Heard, Memory, Speakers
 from services.diarize.state import SavedSession, pack_speakers, unpack_speakers
-from services.diarize.turns import Turn, filled, last_start, regular_starts, slots, speech_spans, turns
+from services.diarize.turns import Turn, all_starts, regular_starts, slots, speech_spans, turns, window_at
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
 from voxrelay.events import Event, SegmentDiarized, SessionConfigured, SessionEnded, SessionOpened, SpeakerSegment, StageFinished, UtteranceEnded
 from voxrelay.telemetry import ENGINE_SECONDS
@@ -25,15 +25,15 @@ from voxrelay.utterances import UtteranceAudio, UtterancePiece, pack_audio, unpa
 
 @dataclass(slots=True)
 class _Utterance:
-    """The utterance in hand. ``starts`` are those of the windows handed to the embedder, ``vectors`` what came back, in that order."""
+    """The utterance in hand. ``cut`` are the starts of the windows handed to the embedder, ``vectors`` what came back, by start."""
 
     utterance_id: str
     start_sample: int
     next_interim: int
     parts: list[Float32Array] = field(default_factory=list)
     given: int = 0
-    starts: list[int] = field(default_factory=list)
-    vectors: list[GridArray] = field(default_factory=list)
+    cut: set[int] = field(default_factory=set)
+    vectors: dict[int, GridArray] = field(default_factory=dict)
 
     def take(self, samples: Float32Array) -> None:
         self.parts.append(samples)
@@ -63,12 +63,12 @@ class _Place:
     utterance: _Utterance
     revision: int
     most: int
-    windows: int  # how many of the utterance's windows there are by then
+    starts: list[int]  # of the windows it is made of
     samples: Float32Array
     ended: UtteranceEnded | None = None
 
 
-_Work = list[tuple[_Utterance, Float32Array]]
+_Work = list[tuple[_Utterance, int, Float32Array]]
 
 
 class DiarizeStage:
@@ -92,9 +92,9 @@ class DiarizeStage:
             self._follow(session_id, output, work)
         if work:
             with self._seconds.time():
-                vectors = on_grid(self._embedder.embed(np.stack([window for _, window in work])))
-            for (utterance, _), vector in zip(work, vectors, strict=True):
-                utterance.vectors.append(vector)
+                vectors = on_grid(self._embedder.embed(np.stack([window for _, _, window in work])))
+            for (utterance, start, _), vector in zip(work, vectors, strict=True):
+                utterance.vectors[start] = vector
         for item in output:
             if isinstance(item, Event):
                 yield item
@@ -152,10 +152,12 @@ class DiarizeStage:
         if piece.ended is None:
             return
         samples = utterance.samples()[: piece.ended.end_sample - piece.ended.start_sample]
-        self._cut(utterance, samples, work)
-        self._cut_end(utterance, samples, work)
+        starts = all_starts(samples.size, self._embedder.window_samples, self._embedder.step_samples)
+        if samples.size < self._embedder.window_samples:
+            utterance.cut.clear()  # what was cut while the end was not known heard more than the utterance
+        self._cut(utterance, samples, starts, work)
         revision = utterance.given // self._every + 1
-        output.append(_Place(session_id, session, utterance, revision, session.most, len(utterance.starts), samples, piece.ended))
+        output.append(_Place(session_id, session, utterance, revision, session.most, starts, samples, piece.ended))
         session.utterance = None
         session.finals += 1
 
@@ -168,44 +170,29 @@ class DiarizeStage:
         revision = utterance.given // self._every
         utterance.next_interim = (revision + 1) * self._every
         samples = utterance.samples()
-        self._cut(utterance, samples, work)
-        if utterance.starts:
-            output.append(_Place(session_id, session, utterance, revision, session.most, len(utterance.starts), samples))
+        starts = regular_starts(samples.size, self._embedder.window_samples, self._embedder.step_samples)
+        if starts:
+            self._cut(utterance, samples, starts, work)
+            output.append(_Place(session_id, session, utterance, revision, session.most, starts, samples))
 
-    def _cut(self, utterance: _Utterance, samples: Float32Array, work: _Work) -> None:
-        window = self._embedder.window_samples
-        for start in regular_starts(len(utterance.starts), samples.size, window, self._embedder.step_samples):
-            utterance.starts.append(start)
-            work.append((utterance, samples[start : start + window]))
-
-    def _cut_end(self, utterance: _Utterance, samples: Float32Array, work: _Work) -> None:
-        """The window that reaches to the utterance's end, and the one of an utterance that is shorter than a window."""
-        window = self._embedder.window_samples
-        last = last_start(samples.size, window, self._embedder.step_samples)
-        if last is not None:
-            utterance.starts.append(last)
-            work.append((utterance, samples[last:]))
-        elif 0 < samples.size < window:
-            utterance.starts.append(0)
-            work.append((utterance, filled(samples, window)))
+    def _cut(self, utterance: _Utterance, samples: Float32Array, starts: Sequence[int], work: _Work) -> None:
+        for start in starts:
+            if start not in utterance.cut:
+                utterance.cut.add(start)
+                work.append((utterance, start, window_at(samples, start, self._embedder.window_samples)))
 
     # --- speakers ------------------------------------------------------------------------------------------------------------
 
     def _results(self, place: _Place) -> Iterable[SegmentDiarized]:
         if place.ended is None:
             return [self._interim(place)]
-        heard = self._heard(place, place.ended)
-        return [self._final(one) for one in place.session.speakers.hear(heard, place.most)]
+        ended, rows = place.ended, self._rows(place)
+        heard = Heard(ended.utterance_id, ended.start_sample, ended.end_sample, place.revision, place.starts, rows, speech_spans(place.samples))
+        return [self._final(one) for one in place.session.speakers.hear([heard], place.most)]
 
-    def _heard(self, place: _Place, ended: UtteranceEnded) -> Heard:
-        """What was heard up to the end, which may lie before windows that were taken while it was not known."""
-        window, utterance, count = self._embedder.window_samples, place.utterance, place.samples.size
-        kept = [number for number, start in enumerate(utterance.starts) if start + window <= count]
-        if not kept and utterance.starts:
-            kept = [len(utterance.starts) - 1]  # the one that was filled
-        vectors = np.stack([utterance.vectors[number] for number in kept]) if kept else np.zeros((0, self._embedder.dimensions), dtype=np.int8)
-        starts = [utterance.starts[number] for number in kept]
-        return Heard(ended.utterance_id, ended.start_sample, ended.end_sample, place.revision, starts, vectors, speech_spans(place.samples))
+    def _rows(self, place: _Place) -> GridArray:
+        vectors = [place.utterance.vectors[start] for start in place.starts]
+        return np.stack(vectors) if vectors else np.zeros((0, self._embedder.dimensions), dtype=np.int8)
 
     def _final(self, heard: Heard) -> SegmentDiarized:
         found = heard.turns(self._embedder.window_samples)
@@ -213,8 +200,8 @@ class DiarizeStage:
 
     def _interim(self, place: _Place) -> SegmentDiarized:
         utterance, count = place.utterance, place.samples.size
-        labels, confidences = place.session.speakers.provisional(np.stack(utterance.vectors[: place.windows]), place.most)
-        spans = slots(utterance.starts[: place.windows], self._embedder.window_samples, count)
+        labels, confidences = place.session.speakers.provisional(self._rows(place), place.most)
+        spans = slots(place.starts, self._embedder.window_samples, count)
         found = turns(labels, confidences, spans, speech_spans(place.samples))
         return self._result(utterance.utterance_id, place.revision, False, utterance.start_sample, utterance.start_sample + count, found)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
 
 FRAME_SAMPLES = SAMPLE_RATE_HZ // 100
-QUIET_DB = 32.0  # so far below the loud parts of an utterance nobody speaks
+QUIET_DB = 40.0  # so far below the loud parts of an utterance nobody speaks
 LOUD_SHARE = 0.95
 MARGIN_FRAMES = 5
 LONGEST_BRIDGED_FRAMES = 30  # a shorter pause belongs to the speech around it
@@ -21,19 +21,24 @@ LEAST_POWER = 1e-12
 Span = tuple[int, int]  # samples from the utterance's start: first, and after the last
 
 
-def regular_starts(first: int, given: int, window: int, step: int) -> list[int]:
-    """Where the windows begin whose number is ``first`` or above and that are complete after ``given`` samples."""
-    return [number * step for number in range(first, (given - window) // step + 1)] if given >= window else []
+def regular_starts(samples: int, window: int, step: int) -> list[int]:
+    """Where windows begin in the first ``samples`` of an utterance."""
+    return list(range(0, samples - window + 1, step))
 
 
-def last_start(samples: int, window: int, step: int) -> int | None:
-    """One more window at an utterance's end, where the regular ones leave half a step or more of it out."""
-    return samples - window if samples > window and (samples - window) % step >= step // 2 else None
+def all_starts(samples: int, window: int, step: int) -> list[int]:
+    """The windows of a whole utterance; one that is shorter than a window has one, an empty one none."""
+    if samples < window:
+        return [0] if samples else []
+    starts = regular_starts(samples, window, step)
+    if samples - window - starts[-1] >= step // 2:  # else the last one stands for so little more of the utterance
+        starts.append(samples - window)
+    return starts
 
 
-def filled(samples: Float32Array, window: int) -> Float32Array:
-    """An utterance shorter than a window, said over and over until the window is full."""
-    return np.resize(samples, window)
+def window_at(samples: Float32Array, start: int, window: int) -> Float32Array:
+    """One window; an utterance shorter than that is said over and over until it is full."""
+    return samples[start : start + window] if samples.size >= window else np.resize(samples, window)
 
 
 def slots(starts: Sequence[int], window: int, samples: int) -> list[Span]:

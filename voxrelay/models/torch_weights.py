@@ -7,6 +7,7 @@ number, a protocol number, facts of the machine, the object with its storages le
 
 from __future__ import annotations
 
+import math
 import pickle
 import struct
 from collections import OrderedDict
@@ -57,7 +58,7 @@ class _Tensor:
         if len(self.shape) != len(self.strides) or min((self.offset, *self.shape, *self.strides)) < 0:
             raise UnreadableWeights("A tensor in the file has an impossible shape.")
         last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        if 0 not in self.shape and last >= stored.size:
+        if math.prod(self.shape) > stored.size or (0 not in self.shape and last >= stored.size):  # a stride of 0 could make much of little
             raise UnreadableWeights("A tensor in the file reaches beyond its storage.")
         bytes_apart = tuple(stride * stored.itemsize for stride in self.strides)
         return np.lib.stride_tricks.as_strided(stored[self.offset :], self.shape, bytes_apart).copy()
