@@ -32,8 +32,6 @@ class SynthesisServicer(services_pb2_grpc.SynthesisServicer):
         asked = SynthesisRequested(request.text, request.voice, request.language or "en", request.speed or 1.0, request.sample_rate_hz)
         try:
             for event in SynthStage(self._synthesizer, max_characters=MAX_CHARACTERS).process([Event(_SESSION, asked)]):
-                if not context.is_active():
-                    return
                 if isinstance(event.payload, SynthesisRefused):
                     context.abort(_STATUSES.get(event.payload.code, grpc.StatusCode.INVALID_ARGUMENT), event.payload.message)
                 elif isinstance(event.payload, SynthesisProduced) and event.payload.pcm_s16le:

@@ -68,11 +68,15 @@ class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
     def _run(self, config: SessionConfig, samples: Float32Array, utterances: Sequence[UtteranceEnded]) -> Iterator[SegmentTranscribed]:
         stage = TranscribeStage(self._transcriber)
         payloads: list[Payload] = [SessionOpened(config)]
+        position = 0
         for utterance in utterances:
-            pcm = pcm_s16le_from_float32(samples[utterance.start_sample : utterance.end_sample])
+            between = pcm_s16le_from_float32(samples[position : utterance.start_sample])  # a session's audio has no gaps
+            payloads.append(AudioDenoised(position, between))
             payloads.append(UtteranceStarted(utterance.utterance_id, utterance.start_sample))
+            pcm = pcm_s16le_from_float32(samples[utterance.start_sample : utterance.end_sample])
             payloads.append(AudioDenoised(utterance.start_sample, pcm, utterance.utterance_id, 1.0))
             payloads.append(utterance)
+            position = utterance.end_sample
         try:
             for event in stage.process([Event(_SESSION, payload) for payload in payloads]):
                 if isinstance(event.payload, SegmentTranscribed) and event.payload.is_final:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -26,8 +25,8 @@ def serve(
     data: Path = typer.Option(Path(".data"), help="Folder for the database and the audio."),
 ) -> None:
     """Run the whole platform in one process: no broker, no Docker. Ctrl-C ends it cleanly."""
-    sys.argv = ["services", "--port", str(port), "--grpc-port", str(grpc_port), "--host", host, "--data", str(data)]
-    runpy.run_module("services", run_name="__main__")
+    arguments = ["--port", str(port), "--grpc-port", str(grpc_port), "--host", host, "--data", str(data)]
+    os.execv(sys.executable, [sys.executable, "-m", "services", *arguments])  # noqa: S606  # this very interpreter, before the engines' libraries are there
 
 
 @contextmanager
