@@ -3,7 +3,7 @@
     python -m benchmarks.overhead [--sessions 50] [--seconds 20] [--warm-up 20] [--mode kafka|embedded|both]
 
 Pass-through engines (``benchmarks.passthrough``): every chunk of 100 ms gives one interim message that says how much audio it covers. Latency is
-from sending a chunk to receiving the message that covers it. Over Kafka everything (broker, gateway, both stages, this client) shares
+from sending a chunk to receiving the message that covers it. Over Kafka everything (a broker of its own, gateway, both stages, this client) shares
 the machine; the stages are processes of their own. A broker needs about half a minute of load before it is fast, hence the warm-up.
 """
 
@@ -73,18 +73,30 @@ async def measure(url: str, sessions: int, warm_up_s: float, seconds: float) -> 
 
 @contextmanager
 def over_kafka() -> Iterator[str]:
-    """Gateway and both pass-through stages as processes over the broker of ``scripts/services``."""
+    """Gateway and both pass-through stages as processes over a broker of their own: another's sessions have nothing to say to them."""
     from local_services.stack import Stack
 
-    modules = {name: ("benchmarks.passthrough", name) for name in ("denoise", "transcribe")}
-    stack = Stack(OUT / "overhead-stack", {}, ("gateway", *modules), modules)
-    stack.prepare()
-    stack.start()
+    root = OUT / "overhead-services"
+
+    def services(*arguments: str) -> str:
+        command = [sys.executable, str(REPOSITORY / "scripts" / "services"), *arguments, "--root", str(root)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    services("start", "--only", "kafka")
     try:
-        stack.wait_ready()
-        yield stack.url
+        kafka = json.loads(services("env", "--json", "--only", "kafka"))
+        database = {"VOXRELAY_DATABASE_URL": f"sqlite:///{root / 'voxrelay.db'}"}
+        modules = {name: ("benchmarks.passthrough", name) for name in ("denoise", "transcribe")}
+        stack = Stack(OUT / "overhead-stack", {**kafka, **database}, ("gateway", *modules), modules)
+        stack.prepare()
+        stack.start()
+        try:
+            stack.wait_ready()
+            yield stack.url
+        finally:
+            stack.stop()
     finally:
-        stack.stop()
+        services("stop", "--wipe")
 
 
 @contextmanager

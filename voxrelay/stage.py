@@ -36,7 +36,10 @@ class Stage(Protocol):
         ...
 
     def restore(self, session_id: str, state: bytes) -> None:
-        """The state as ``snapshot`` gave it. What follows is the next event after that snapshot."""
+        """The state as ``snapshot`` gave it. What follows is the next event after that snapshot.
+
+        Raises ``ValueError``, ``KeyError`` or ``TypeError`` for a state that another version gave: that session is given up, loudly.
+        """
         ...
 
     def forget(self, session_id: str) -> None:

@@ -23,6 +23,7 @@ PUBLISH_SECONDS = Histogram("voxrelay_publish_seconds", "From receipt of a chunk
 EVENTS = Counter("voxrelay_events_total", "Events a stage handled.", ["stage", "lane"])
 REPEATS = Counter("voxrelay_repeats_total", "Events dropped because they had been seen.", ["stage", "lane"])
 DEAD_LETTERS = Counter("voxrelay_dead_letters_total", "Records that could not be processed.", ["stage", "lane"])
+UNREADABLE_CHECKPOINTS = Counter("voxrelay_unreadable_checkpoints_total", "Sessions given up for a snapshot of another version.", ["stage", "lane"])
 REWINDS = Counter("voxrelay_rewinds_total", "Times a stage went back to its checkpoints.", ["stage", "lane"])
 THINNED = Counter("voxrelay_interims_thinned_total", "Interim results left out under load.", ["stage"])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -22,7 +23,18 @@ from voxrelay.runner.checkpoints import CheckpointLog
 from voxrelay.runner.inlet import BackOff, Inlet
 from voxrelay.runner.sessions import Checkpoint, TrackedPartition, TrackedSession
 from voxrelay.stage import Stage
-from voxrelay.telemetry import BATCH_EVENTS, CHECKPOINT_AGE_RECORDS, CHECKPOINT_BYTES, EVENTS, QUEUE_SECONDS, REPEATS, REWINDS, STAGE_SESSIONS, fields
+from voxrelay.telemetry import (
+    BATCH_EVENTS,
+    CHECKPOINT_AGE_RECORDS,
+    CHECKPOINT_BYTES,
+    EVENTS,
+    QUEUE_SECONDS,
+    REPEATS,
+    REWINDS,
+    STAGE_SESSIONS,
+    UNREADABLE_CHECKPOINTS,
+    fields,
+)
 from voxrelay.topology import AUDIO_RECEIVED, StageNode, checkpoint_topic, consumer_group
 
 log = logging.getLogger(__name__)
@@ -314,12 +326,28 @@ class StageRunner:
         for checkpoint in self._checkpoints.read(source.partition):
             if checkpoint.is_closed:
                 partition.remember_end(checkpoint.session_id)
-            else:
+            elif self._can_restore(checkpoint):
                 partition.sessions[checkpoint.session_id] = TrackedSession.from_checkpoint(checkpoint, self._clock())
-                self._stage.restore(checkpoint.session_id, checkpoint.state)
                 offsets.append(checkpoint.next_offset)
+            else:
+                partition.remember_end(checkpoint.session_id)
         self._partitions[source] = partition
         return offsets
+
+    def _can_restore(self, checkpoint: Checkpoint) -> bool:
+        """A snapshot of another version or engine must not keep the service from starting: its session is given up, and said to be."""
+        try:
+            self._stage.restore(checkpoint.session_id, checkpoint.state)
+        except (ValueError, KeyError, TypeError, zlib.error):
+            log.error(
+                "A checkpoint cannot be read; its session is given up.",
+                extra=fields(stage=self._node.name, session=checkpoint.session_id),
+                exc_info=True,
+            )
+            UNREADABLE_CHECKPOINTS.labels(self._node.name, self._lane).inc()
+            self._stage.forget(checkpoint.session_id)
+            return False
+        return True
 
     def revoked(self, sources: Sequence[TopicPartition]) -> None:
         try:

@@ -21,6 +21,7 @@ from services.transcribe.engines.vocabulary import SPOKEN_MARK, Pronouncer, Spok
 
 BLOCK_BYTES = 3200  # 100 ms
 GATHERED_BYTES = 10 * BLOCK_BYTES
+EARLIEST_BYTES = 6 * BLOCK_BYTES  # an utterance begins 300 ms before its speech: the first words are looked for after as much of it
 BLOCK_FRAMES = 10
 PRIOR_FRAMES = 500  # CMN_WIN in pocketsphinx's cmn_live.c: the weight set_cmn gives to the mean it sets
 SHORTEST_BYTES = 2 * BLOCK_BYTES  # no word is shorter, and the search wants some frames
@@ -148,7 +149,19 @@ class Listening:
                     self._sum, self._frames = self._sum + added, self._frames + BLOCK_FRAMES
 
     def words_so_far(self) -> tuple[Heard, ...]:
-        return self._recognizer.words() if self._is_begun else ()
+        """Before the first second is gathered: from a pass over what is there, with its own mean, that leaves no trace."""
+        if self._is_begun:
+            return self._recognizer.words()
+        whole = len(self._waiting) // BLOCK_BYTES * BLOCK_BYTES
+        if whole < EARLIEST_BYTES:
+            return ()
+        blocks = self._measure(whole)
+        self._recognizer.begin(self._sum / self._frames)
+        for pcm in blocks:
+            self._recognizer.block(pcm, self._sum / self._frames)
+        words = self._recognizer.words()
+        self._recognizer.end()
+        return words
 
     def finish(self) -> tuple[Heard, ...]:
         """The words of all that was taken; the recogniser is free again."""
@@ -166,13 +179,18 @@ class Listening:
             self._recognizer.end()
 
     def _begin(self, gathered_bytes: int) -> None:
-        blocks = [bytes(self._waiting[start : start + BLOCK_BYTES]) for start in range(0, gathered_bytes, BLOCK_BYTES)]
-        self._loudest = max(_power(block) for block in blocks)
-        self._sum, self._frames = self._recognizer.measure(b"".join(block for block in blocks if _power(block) >= self._loudest * LEAST_POWER))
+        self._measure(gathered_bytes)
         self._recognizer.begin(self._sum / self._frames)
         self._is_begun = True
         for pcm in self._blocks(gathered_bytes):  # already in the mean
             self._recognizer.block(pcm, self._sum / self._frames)
+
+    def _measure(self, gathered_bytes: int) -> list[bytes]:
+        """The mean of the first audio; its blocks."""
+        blocks = [bytes(self._waiting[start : start + BLOCK_BYTES]) for start in range(0, gathered_bytes, BLOCK_BYTES)]
+        self._loudest = max(_power(block) for block in blocks)
+        self._sum, self._frames = self._recognizer.measure(b"".join(block for block in blocks if _power(block) >= self._loudest * LEAST_POWER))
+        return blocks
 
     def _blocks(self, available_bytes: int) -> Iterator[bytes]:
         """The whole blocks among the first ``available_bytes`` that wait, taken away."""

@@ -252,6 +252,30 @@ def test_memory_is_given_back_when_sessions_end() -> None:
     assert bus.lag("denoise", [IN]) == 0
 
 
+def test_a_snapshot_of_another_version_gives_up_its_session_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    bus = make_bus()
+    first, second = session_of(10), session_of(10)
+    feed(bus, "old", first[:8])
+    feed(bus, "kept", second[:8])
+    run_until_idle(bus, CountingStage())
+
+    class NewVersion(CountingStage):
+        def restore(self, session_id: str, state: bytes) -> None:
+            if session_id == "old":
+                raise ValueError("no snapshot of mine")
+            super().restore(session_id, state)
+
+    feed(bus, "old", first[8:], first=9)
+    feed(bus, "kept", second[8:], first=9)
+    stage = NewVersion()
+    run_until_idle(bus, stage)
+    seen = distinct(bus, AUDIO_DENOISED.name("live"))
+    assert isinstance(seen["kept"][-1][2], SessionEnded)
+    assert not isinstance(seen["old"][-1][2], SessionEnded)
+    assert stage.counts == {}
+    assert "given up" in caplog.text
+
+
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     waiting = threading.Event()
     for _ in range(int(timeout_s / 0.02)):

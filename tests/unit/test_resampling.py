@@ -7,9 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from services.synth.resampling import StreamResampler
 from voxrelay.audio import Float32Array
-from voxrelay.resampling import resample
+from voxrelay.resampling import StreamResampler, resample
 
 RATES_HZ = [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 47_999]
 
