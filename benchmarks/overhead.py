@@ -28,6 +28,7 @@ from benchmarks.report import OUT, percentile, print_table, write_json
 RATE_HZ = 16_000
 CHUNK = bytes(RATE_HZ // 10 * 2)
 CHUNK_S = 0.1
+MOST_EMBEDDED = 50
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -85,7 +86,7 @@ def over_kafka() -> Iterator[str]:
     services("start", "--only", "kafka")
     try:
         kafka = json.loads(services("env", "--json", "--only", "kafka"))
-        database = {"VOXRELAY_DATABASE_URL": f"sqlite:///{root / 'voxrelay.db'}"}
+        database = {"VOXRELAY_DATABASE_URL": f"sqlite:///{OUT / 'overhead.db'}"}
         modules = {name: ("benchmarks.passthrough", name) for name in ("denoise", "transcribe")}
         stack = Stack(OUT / "overhead-stack", {**kafka, **database}, ("gateway", *modules), modules)
         stack.prepare()
@@ -124,7 +125,9 @@ def _row(figures: Mapping[str, Any]) -> list[Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, nargs="+", default=[50, 200])
+    parser.add_argument(
+        "--sessions", type=int, nargs="+", default=[10, 50, 200], help="the embedded platform gets those up to 50: it is for a laptop"
+    )
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--warm-up", type=float, default=20.0)
     parser.add_argument("--mode", choices=["kafka", "embedded", "both"], default="both")
@@ -135,7 +138,10 @@ def main() -> None:
         if arguments.mode in (mode, "both"):
             with platform() as url:
                 for sessions in arguments.sessions:
+                    if mode == "embedded" and sessions > MOST_EMBEDDED:
+                        continue
                     rows.append(_figures(mode, sessions, asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds))))
+                    print(json.dumps(rows[-1]), flush=True)
     print_table(
         "Socket to result message, pass-through engines", ("bus", "sessions", "chunks", "p50 ms", "p95 ms", "p99 ms"), [_row(r) for r in rows]
     )

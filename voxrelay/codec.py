@@ -33,7 +33,7 @@ _BY_TYPE_HEADER: dict[bytes, type[Payload]] = {header: payload for payload, head
 def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
     """Key, value and headers of a stamped event."""
     payload = event.payload
-    message = _to_message(payload)
+    message = to_message(payload)
     cast(Any, message).session_id = event.session_id
     if encoding == "protobuf":
         value = message.SerializeToString()
@@ -130,7 +130,7 @@ def _field_types(data_type: type) -> list[tuple[str, Callable[[Any], Any] | None
         elif nested in _NESTED and kind.startswith("tuple["):
             plan.append((field.name, _all_to_messages, _all_from_messages(nested)))
         elif nested in _NESTED:
-            plan.append((field.name, _to_message, _one_from_message(nested)))
+            plan.append((field.name, to_message, _one_from_message(nested)))
         elif kind.startswith("tuple["):
             plan.append((field.name, None, tuple))
         else:
@@ -139,7 +139,7 @@ def _field_types(data_type: type) -> list[tuple[str, Callable[[Any], Any] | None
 
 
 def _all_to_messages(many: Any) -> list[Message]:
-    return [_to_message(one) for one in many]
+    return [to_message(one) for one in many]
 
 
 def _one_from_message(data_type: type) -> Callable[[Any], Any]:
@@ -150,7 +150,10 @@ def _all_from_messages(data_type: type) -> Callable[[Any], Any]:
     return lambda many: tuple(_from_message(data_type, one) for one in many)
 
 
-def _to_message(data: Any) -> Message:
+def to_message(data: Any) -> Any:
+    """The protobuf message of a payload, or of a part of one (an engine, a word, an attribute ...); without session id."""
+    if isinstance(data, events.Attribute):
+        return _attribute_to_message(data)
     values = {}
     for name, to_message, _ in _PLANS[type(data)]:
         value = getattr(data, name)

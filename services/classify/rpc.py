@@ -10,10 +10,11 @@ import grpc
 
 from services.classify.engine import AcousticClassifier, TextClassifier
 from services.classify.stage import LONGEST_SAMPLES, AcousticStage, TextStage
-from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32
+from voxrelay import codec
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32
+from voxrelay.calls import abort, pcm_of, samples_of
 from voxrelay.errors import Refused
 from voxrelay.events import (
-    Attribute,
     AudioDenoised,
     Event,
     Payload,
@@ -25,12 +26,9 @@ from voxrelay.events import (
     UtteranceStarted,
     Word,
 )
-from voxrelay.resampling import resample
 from voxrelay.stage import Stage
-from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
+from voxrelay.v1 import services_pb2, services_pb2_grpc
 
-RATES_HZ = (8_000, 48_000)
-MAX_SECONDS = 600
 MAX_TEXT_CHARACTERS = 20_000
 MAX_WORDS = 5_000
 SERVICE = "voxrelay.v1.Classification"
@@ -52,18 +50,15 @@ class ClassificationServicer(services_pb2_grpc.ClassificationServicer):
         try:
             samples, transcribed = _checked(request)
         except Refused as refused:
-            context.abort(grpc.StatusCode[refused.code], refused.message)
+            abort(context, refused)
         results = []
         if samples is not None:
             results += _results(AcousticStage(self._acoustic), _heard(samples))
         if transcribed is not None:
             results += _results(TextStage(self._text), [transcribed])
         return services_pb2.ClassifyResponse(
-            attributes=[_attribute_message(attribute) for result in results for attribute in result.attributes],
-            engines=[
-                events_pb2.Engine(name=result.engine.name, version=result.engine.version, model_digest=result.engine.model_digest)
-                for result in results
-            ],
+            attributes=[codec.to_message(attribute) for result in results for attribute in result.attributes],
+            engines=[codec.to_message(result.engine) for result in results],
         )
 
 
@@ -71,16 +66,11 @@ def _checked(request: Any) -> tuple[Float32Array | None, SegmentTranscribed | No
     pcm, rate_hz = request.audio.pcm_s16le, request.audio.sample_rate_hz
     samples = None
     if pcm:
-        if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-            raise Refused("INVALID_ARGUMENT", f"audio.sample_rate_hz must be {RATES_HZ[0]} to {RATES_HZ[1]}.")
-        if len(pcm) % 2:
-            raise Refused("INVALID_ARGUMENT", "audio.pcm_s16le must hold a whole number of 16-bit samples.")
-        if len(pcm) / 2 / rate_hz > MAX_SECONDS:
-            raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_SECONDS // 60} minutes of audio in one call; send it as a session.")
+        pcm_of(request.audio)
         if len(pcm) / 2 / rate_hz > LONGEST_SAMPLES / SAMPLE_RATE_HZ:
             longest_s = LONGEST_SAMPLES // SAMPLE_RATE_HZ
             raise Refused("INVALID_ARGUMENT", f"The audio is taken for one utterance, at most {longest_s} s long; cut it or send it as a session.")
-        samples = resample(float32_from_pcm_s16le(pcm), rate_hz, SAMPLE_RATE_HZ)
+        samples = samples_of(request.audio)
     if len(request.text) > MAX_TEXT_CHARACTERS or len(request.words) > MAX_WORDS:
         raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_TEXT_CHARACTERS} characters of text and {MAX_WORDS} words in one call.")
     words = tuple(Word(word.text, word.start_s, word.end_s, word.confidence) for word in request.words)
@@ -111,15 +101,6 @@ def _heard(samples: Float32Array) -> list[Payload]:
 def _results(stage: Stage, payloads: Iterable[Payload]) -> list[SegmentClassified]:
     events = stage.process([Event(_SESSION, payload) for payload in payloads])
     return [event.payload for event in events if isinstance(event.payload, SegmentClassified) and event.payload.is_final]
-
-
-def _attribute_message(attribute: Attribute) -> Any:
-    message = events_pb2.Attribute(name=attribute.name, confidence=attribute.confidence, unit=attribute.unit)
-    if isinstance(attribute.value, str):
-        message.label = attribute.value
-    else:
-        message.number = attribute.value
-    return message
 
 
 def add(server: Any, acoustic: AcousticClassifier, text: TextClassifier) -> list[str]:

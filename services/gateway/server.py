@@ -31,6 +31,7 @@ from voxrelay.telemetry import fields
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 RPC_THREADS = 8
 DRAIN_LOOK_S = 0.2
 READY_WITHIN_S = 5.0  # after that it listens all the same, and /ready tells what is missing
@@ -105,6 +106,8 @@ class GatewayServer:
             lifespan="off",
             server_header=False,
         )
+        for name in UVICORN_LOGGERS:  # they would write every address with its query, and a key may stand in it
+            logging.getLogger(name).setLevel(logging.WARNING)
         server = uvicorn.Server(config)
         rpc = await self._start_rpc()
         serving = asyncio.create_task(self._serve_http(server))

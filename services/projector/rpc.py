@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import grpc
 
+from voxrelay import codec
 from voxrelay.errors import Unavailable
-from voxrelay.events import Attribute
 from voxrelay.storage.views import SessionSummary, StoredUtterance, Views
-from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
+from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 SERVICE = "voxrelay.v1.Archive"
 USUAL_LIMIT = 50
@@ -78,18 +78,9 @@ def _utterance(stored: StoredUtterance) -> Any:
         words=[
             services_pb2.JoinedWord(text=w.text, start_s=w.start_s, end_s=w.end_s, confidence=w.confidence, speaker=w.speaker) for w in joined.words
         ],
-        attributes=[_attribute(attribute) for attribute in joined.attributes],
+        attributes=[codec.to_message(attribute) for attribute in joined.attributes],
         audio_url=stored.recording,
     )
-
-
-def _attribute(attribute: Attribute) -> Any:
-    message = events_pb2.Attribute(name=attribute.name, confidence=attribute.confidence, unit=attribute.unit)
-    if isinstance(attribute.value, str):
-        message.label = attribute.value
-    else:
-        message.number = attribute.value
-    return message
 
 
 def add(server: Any, views: Views) -> list[str]:

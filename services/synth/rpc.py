@@ -9,9 +9,10 @@ import grpc
 
 from services.synth.engine import Synthesizer
 from services.synth.stage import SynthStage
+from voxrelay import codec
 from voxrelay.errors import Unavailable
 from voxrelay.events import Event, SynthesisProduced, SynthesisRefused, SynthesisRequested
-from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
+from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 MAX_CHARACTERS = 20_000
 SERVICE = "voxrelay.v1.Synthesis"
@@ -49,7 +50,7 @@ class SynthesisServicer(services_pb2_grpc.SynthesisServicer):
 
 
 def _message(piece: SynthesisProduced) -> Any:
-    words = [events_pb2.WordSpoken(text=word.text, start_s=word.start_s) for word in piece.words]
+    words = [codec.to_message(word) for word in piece.words]
     return services_pb2.SynthesizeResponse(pcm_s16le=piece.pcm_s16le, sample_rate_hz=piece.sample_rate_hz, words=words)
 
 

@@ -9,16 +9,14 @@ import grpc
 
 from services.transcribe.engine import Transcriber
 from services.transcribe.stage import TranscribeStage
-from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32
+from voxrelay import codec
+from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32
+from voxrelay.calls import abort, samples_of, utterances_of
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import AudioDenoised, Event, Payload, SegmentTranscribed, SessionConfig, SessionOpened, UtteranceEnded, UtteranceStarted
-from voxrelay.resampling import resample
-from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
+from voxrelay.v1 import services_pb2, services_pb2_grpc
 
-MAX_SECONDS = 600
-MAX_UTTERANCE_SECONDS = 60
 MAX_TERMS = 1000
-RATES_HZ = (8_000, 48_000)
 SERVICE = "voxrelay.v1.Transcription"
 _SESSION = "rpc"
 
@@ -37,7 +35,7 @@ class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
         try:
             samples, utterances = self._checked(request)
         except Refused as refused:
-            context.abort(grpc.StatusCode[refused.code], refused.message)
+            abort(context, refused)
         config = SessionConfig(
             language=request.language, custom_vocabulary=tuple(request.custom_vocabulary), stages=("transcribe",), interim_results=False
         )
@@ -45,25 +43,18 @@ class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
             results = list(self._run(config, samples, utterances))
         except Unavailable as error:
             context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        return services_pb2.TranscribeResponse(segments=[_message(result) for result in results])
+        return services_pb2.TranscribeResponse(segments=[codec.to_message(result) for result in results])
 
     def _checked(self, request: Any) -> tuple[Float32Array, list[UtteranceEnded]]:
-        rate_hz, pcm = request.audio.sample_rate_hz, request.audio.pcm_s16le
-        if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-            raise Refused("INVALID_ARGUMENT", f"audio.sample_rate_hz must be {RATES_HZ[0]} to {RATES_HZ[1]}.")
-        if not pcm or len(pcm) % 2:
-            raise Refused("INVALID_ARGUMENT", "audio.pcm_s16le must hold a whole number of 16-bit samples, at least one.")
-        if len(pcm) / 2 / rate_hz > MAX_SECONDS:
-            raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_SECONDS // 60} minutes of audio in one call; cut it or send it as a session.")
+        samples = samples_of(request.audio)
         if len(request.custom_vocabulary) > MAX_TERMS:
             raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_TERMS} terms in custom_vocabulary.")
         language = request.language.lower().split("-")[0]
         if language and language not in self._transcriber.languages:
             raise Refused("INVALID_ARGUMENT", f"This engine transcribes {', '.join(self._transcriber.languages)}; leave language empty or say so.")
-        samples = resample(float32_from_pcm_s16le(pcm), rate_hz, SAMPLE_RATE_HZ)
         if not request.utterances:
             return samples, list(quietest_cuts(samples))
-        return samples, _given(request.utterances, samples.size)
+        return samples, utterances_of(request.utterances, samples.size)
 
     def _run(self, config: SessionConfig, samples: Float32Array, utterances: Sequence[UtteranceEnded]) -> Iterator[SegmentTranscribed]:
         stage = TranscribeStage(self._transcriber)
@@ -85,20 +76,6 @@ class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
             stage.forget(_SESSION)
 
 
-def _given(asked: Sequence[Any], samples: int) -> list[UtteranceEnded]:
-    """The caller's utterances, checked: in order, apart from each other, within the audio."""
-    utterances = []
-    last = 0
-    for number, one in enumerate(asked, start=1):
-        if not last <= one.start_sample < one.end_sample <= samples:
-            raise Refused("INVALID_ARGUMENT", "utterances must be in order, not overlap and lie within the audio, in samples at 16 kHz.")
-        if one.end_sample - one.start_sample > MAX_UTTERANCE_SECONDS * SAMPLE_RATE_HZ:
-            raise Refused("INVALID_ARGUMENT", f"An utterance may last {MAX_UTTERANCE_SECONDS} seconds at most.")
-        last = one.end_sample
-        utterances.append(UtteranceEnded(one.utterance_id or f"u{number}", one.start_sample, one.end_sample, "pause", one.snr_db))
-    return utterances
-
-
 CUT_SECONDS = (10, 20)  # pieces are so long at least and at most
 _HOP_SAMPLES = SAMPLE_RATE_HZ // 10
 
@@ -114,21 +91,6 @@ def quietest_cuts(samples: Float32Array) -> Iterator[UtteranceEnded]:
             end = start + shortest + int((window * window).sum(axis=1).argmin()) * _HOP_SAMPLES + _HOP_SAMPLES // 2
         yield UtteranceEnded(f"u{number}", start, end, "length")
         start, number = end, number + 1
-
-
-def _message(result: SegmentTranscribed) -> Any:
-    return events_pb2.SegmentTranscribed(
-        utterance_id=result.utterance_id,
-        revision=result.revision,
-        is_final=True,
-        start_s=result.start_s,
-        end_s=result.end_s,
-        text=result.text,
-        confidence=result.confidence,
-        words=[events_pb2.Word(text=word.text, start_s=word.start_s, end_s=word.end_s, confidence=word.confidence) for word in result.words],
-        language=result.language,
-        engine=events_pb2.Engine(name=result.engine.name, version=result.engine.version, model_digest=result.engine.model_digest),
-    )
 
 
 def add(server: Any, transcriber: Transcriber) -> list[str]:

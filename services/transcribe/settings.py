@@ -18,7 +18,7 @@ class TranscribeSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_TRANSCRIBE_", extra="ignore", frozen=True)
 
     engine: str = Field("pocketsphinx", description="which engine transcribes")
-    interim_every_ms: int = Field(400, ge=100, le=10_000, description="audio between two interim results of an utterance")
+    interim_every_ms: int = Field(300, ge=100, le=10_000, description="audio between two interim results of an utterance")
     workers: int = Field(default_factory=_default_workers, ge=1, le=64, description="worker processes of the bundled engine")
     followed: int = Field(2, ge=1, le=16, description="utterances a worker can give interims for at once; 95 MB each, taken when needed")
     beam_hmms: int = Field(3000, ge=100, le=100_000, description="how many states the bundled engine's search keeps; more is slower and better")

@@ -79,7 +79,7 @@ class _Place:
 class TranscribeStage:
     """One lane's stage; the transcriber is shared. ``is_urgent``: somebody waits for the results."""
 
-    def __init__(self, transcriber: Transcriber, *, interim_every_ms: int = 400, is_urgent: bool = True) -> None:
+    def __init__(self, transcriber: Transcriber, *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
         self._transcriber, self._is_urgent = transcriber, is_urgent
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}

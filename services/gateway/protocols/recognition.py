@@ -17,11 +17,12 @@ from services.gateway.parameters import Asked
 from services.gateway.protocols.files import pieces_of
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.updates import Closed, Failed, Final, Interim
+from voxrelay import codec
 from voxrelay.errors import Refused
-from voxrelay.events import Attribute, SegmentTranscribed
+from voxrelay.events import SegmentTranscribed
 from voxrelay.join import JoinedUtterance
 from voxrelay.telemetry import REFUSALS
-from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
+from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 EDGE = "grpc"
 SERVICE = "voxrelay.v1.SpeechRecognition"
@@ -63,15 +64,6 @@ def _speaker_tag(speaker: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _attribute(attribute: Attribute) -> Any:
-    message = events_pb2.Attribute(name=attribute.name, confidence=attribute.confidence, unit=attribute.unit)
-    if isinstance(attribute.value, str):
-        message.label = attribute.value
-    else:
-        message.number = attribute.value
-    return message
-
-
 def final_result(utterance: JoinedUtterance) -> Any:
     words = [
         services_pb2.WordInfo(
@@ -87,7 +79,7 @@ def final_result(utterance: JoinedUtterance) -> Any:
         audio_processed=utterance.end_s,
         language_code=utterance.language,
         utterance_id=utterance.utterance_id,
-        attributes=[_attribute(attribute) for attribute in utterance.attributes],
+        attributes=[codec.to_message(attribute) for attribute in utterance.attributes],
     )
 
 

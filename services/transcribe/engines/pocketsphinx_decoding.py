@@ -21,7 +21,7 @@ from services.transcribe.engines.vocabulary import SPOKEN_MARK, Pronouncer, Spok
 
 BLOCK_BYTES = 3200  # 100 ms
 GATHERED_BYTES = 10 * BLOCK_BYTES
-EARLIEST_BYTES = 6 * BLOCK_BYTES  # an utterance begins 300 ms before its speech: the first words are looked for after as much of it
+EARLIEST_BYTES = 5 * BLOCK_BYTES  # an utterance begins 300 ms before its speech: the first words are looked for after as much of it
 BLOCK_FRAMES = 10
 PRIOR_FRAMES = 500  # CMN_WIN in pocketsphinx's cmn_live.c: the weight set_cmn gives to the mean it sets
 SHORTEST_BYTES = 2 * BLOCK_BYTES  # no word is shorter, and the search wants some frames

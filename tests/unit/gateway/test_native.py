@@ -247,7 +247,8 @@ async def test_nothing_at_all_is_closed_properly(gateway: GatewayServer) -> None
     assert messages[-1] == {"type": "closed", "audio_seconds": 0.0}
 
 
-async def test_keys(make_gateway: Callable[..., GatewayServer]) -> None:
+async def test_keys(make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),))
     for query, headers in (("", {}), ("?api_key=wrong", {}), ("", {"Authorization": "Token wrong"})):
         async with dial(gateway, query, additional_headers=headers) as socket:
@@ -258,6 +259,8 @@ async def test_keys(make_gateway: Callable[..., GatewayServer]) -> None:
         async with dial(gateway, query, additional_headers=headers) as socket:
             await socket.send(json.dumps({"type": "close_stream"}))
             assert of(await everything(socket), "closed")
+    assert "right" not in caplog.text
+    assert "api_key=" not in caplog.text
 
 
 async def test_idle_and_lifetime(make_gateway: Callable[..., GatewayServer]) -> None:
