@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from google.protobuf import json_format
@@ -44,13 +45,24 @@ def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
         ("ce_id", event.id.encode()),
         ("ce_source", b"/voxrelay/" + event.producer.encode()),
         ("ce_type", _TYPE_HEADERS[type(payload)]),
-        ("ce_time", datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds").encode()),
+        ("ce_time", _rfc3339(event.time)),
         ("ce_sequence", b"%d" % event.sequence),
         ("ce_receivedat", b"%.6f" % event.received_at),
         ("content-type", CONTENT_TYPE[encoding]),
         ("traceparent", event.traceparent.encode()),
     ]
     return event.session_id.encode(), value, headers
+
+
+def _rfc3339(at: float) -> bytes:
+    """UTC with milliseconds, rounded down."""
+    second = int(at)
+    return _date_and_time(second) + b".%03d+00:00" % int((at - second) * 1000)
+
+
+@lru_cache(maxsize=8)
+def _date_and_time(second: int) -> bytes:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def decode(key: bytes | None, value: bytes | None, headers: Headers) -> Event:
