@@ -42,7 +42,7 @@ check: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated cod
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -4
 	@PYTHON=$(BIN)/python scripts/generate --check
-	@$(BIN)/python -m pytest -q tests/unit -m "not slow and not services" -p no:cacheprovider
+	@$(BIN)/python -m pytest -q tests/unit -m "not slow and not services" -p no:cacheprovider -n auto
 
 fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and documents anew
 	@PYTHON=$(BIN)/python scripts/generate

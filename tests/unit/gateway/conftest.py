@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -175,9 +176,9 @@ def scripted_service() -> Service:
     return Service("scripted", parts)
 
 
-@pytest.fixture
-def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
-    """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer."""
+@contextmanager
+def gateways() -> Iterator[Callable[..., GatewayServer]]:
+    """Gives what starts gateways; all are stopped at the end."""
     started: list[tuple[GatewayServer, ServiceThreads]] = []
 
     def make(leave_out: Sequence[str] = (), **changes: Any) -> GatewayServer:
@@ -193,12 +194,23 @@ def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
         started.append((server, threads))
         return server
 
-    yield make
-    for server, threads in started:
-        server.stop()
-        threads.stop()
+    try:
+        yield make
+    finally:
+        for server, threads in started:
+            server.stop()
+            threads.stop()
 
 
 @pytest.fixture
-def gateway(make_gateway: Callable[..., GatewayServer]) -> GatewayServer:
-    return make_gateway()
+def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
+    """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer."""
+    with gateways() as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[GatewayServer]:
+    """One with the usual settings, for all tests of a file."""
+    with gateways() as make:
+        yield make()

@@ -62,7 +62,7 @@ def payloads(events: Iterable[Event], session_id: str = "s") -> list[Payload]:
     return [event.payload for event in events if event.session_id == session_id]
 
 
-def run(parts: Sequence[Payload], *, interim_every_ms: int = 400) -> list[Payload]:
+def run(parts: Sequence[Payload], *, interim_every_ms: int = 300) -> list[Payload]:
     stage = TranscribeStage(ScriptedTranscriber(), interim_every_ms=interim_every_ms)
     return payloads(result for part in parts for result in stage.process([Event("s", part)]))
 
@@ -105,7 +105,7 @@ def test_interims_come_at_the_cadence_and_every_final_has_the_highest_revision()
         assert revisions == sorted(set(revisions))
         assert revisions
         assert revisions[-1] < final.revision
-    assert [interim.revision for interim in interims(results) if interim.utterance_id == "u1"] == [1, 2, 3]
+    assert [interim.revision for interim in interims(results) if interim.utterance_id == "u1"] == [1, 2, 3, 4]
 
 
 def test_an_interim_leaves_the_pause_out_that_may_end_the_utterance() -> None:
