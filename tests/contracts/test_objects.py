@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,20 @@ def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
 def test_an_address_that_is_none_is_said(url: str) -> None:
     with pytest.raises(EngineUnusable, match="s3://"):
         ObjectStore(url)
+
+
+def test_a_store_without_room_is_unavailable_and_keeps_no_half_object(tmp_path: Path) -> None:
+    """The kernel refuses the write in the middle, as on a full disk."""
+    store = ObjectStore((tmp_path / "objects").as_uri())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, before[1]))
+    try:
+        with pytest.raises(Unavailable, match="did not take"):
+            store.put("sessions/a/utterances/u1.flac", bytes(1_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert store.get("sessions/a/utterances/u1.flac") is None
+    store.put("sessions/a/utterances/u1.flac", bytes(1_000_000))
+    assert len(store.get("sessions/a/utterances/u1.flac") or b"") == 1_000_000

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import io
 import json
+import socket as socket_module
 import wave
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from services.gateway.protocols import native
 from services.gateway.server import GatewayServer
 
 RATE_HZ = 16_000
@@ -317,3 +320,32 @@ async def test_a_message_over_the_limit_closes_the_connection(make_gateway: Call
     async with dial(gateway) as socket:
         await socket.send(json.dumps({"type": "close_stream"}))
         assert of(await everything(socket), "closed")
+
+
+async def test_a_client_that_stops_reading_is_given_up_and_the_others_are_served(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "SEND_TIMEOUT_S", 0.5)
+    gateway = make_gateway(max_unsent_messages=8)
+    terms = ",".join(f"{number:03d}{'x' * 90}" for number in range(100))  # every final is 30 kB of them
+    deaf = socket_module.socket()
+    deaf.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", gateway.port))
+    async with dial(gateway, sock=deaf, max_queue=1, close_timeout=0.1, ping_interval=None) as socket:
+        await configure(socket, custom_vocabulary=terms.split(","))
+        with contextlib.suppress(ConnectionClosed, TimeoutError):
+            async with asyncio.timeout(30):
+                for _ in range(600):
+                    await socket.send(SECOND)
+                    if gateway._hub.open_sessions == 0:
+                        break
+        for _ in range(200):
+            if gateway._hub.open_sessions == 0:
+                break
+            await asyncio.sleep(0.05)
+        assert gateway._hub.open_sessions == 0
+        socket.transport.abort()
+    async with dial(gateway) as socket:
+        await socket.send(SECOND)
+        await socket.send(json.dumps({"type": "close_stream"}))
+        assert of(await everything(socket), "final")
