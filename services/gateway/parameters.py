@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.gateway.decode import ENCODINGS, MAX_CHANNELS, check_rate
+from services.gateway.settings import GatewaySettings
 from voxrelay.attributes import BY_NAME
 from voxrelay.errors import Refused
 from voxrelay.events import SessionConfig
@@ -30,7 +31,7 @@ NAMES = (
     "channels",
 )
 MAX_TERM_CHARACTERS = 100
-ENGLISH = "en"
+DETECTED = ("", "auto", "multi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Asked:
     is_encoding_given: bool = False
 
 
-def apply(asked: Asked, values: Mapping[str, Any], max_terms: int) -> Asked:
+def apply(asked: Asked, values: Mapping[str, Any], settings: GatewaySettings) -> Asked:
     """``asked`` with these changes; values may be JSON values or the strings of a query.
 
     Raises ``Refused`` naming the field, what it may be, and every field there is where it is unknown.
@@ -63,9 +64,9 @@ def apply(asked: Asked, values: Mapping[str, Any], max_terms: int) -> Asked:
         elif name == "attributes":
             changes["attributes"], stages = _attributes(value, stages)
         elif name == "custom_vocabulary":
-            changes[name] = _terms(value, max_terms)
+            changes[name] = _terms(value, settings.max_vocabulary_terms)
         elif name == "language":
-            changes[name] = _language(value)
+            changes[name] = _language(value, settings.languages)
         elif name == "translate_to":
             if _text(name, value):
                 raise Refused("NO_TRANSLATION", "No engine here translates; install one that does (faster-whisper) or leave translate_to out.")
@@ -154,8 +155,11 @@ def _terms(value: Any, most: int) -> tuple[str, ...]:
     return terms
 
 
-def _language(value: Any) -> str:
+def _language(value: Any, known: tuple[str, ...]) -> str:
     tag = _text("language", value)
-    if tag and tag.lower().split("-")[0] not in (ENGLISH, "auto", "multi"):
-        raise Refused("UNSUPPORTED_LANGUAGE", f"The engine in use knows '{ENGLISH}' only; leave language out or install another engine.")
-    return "" if tag.lower() in ("auto", "multi") else tag
+    if tag.lower() in DETECTED:
+        return ""
+    if tag.lower().split("-")[0] not in known:
+        languages = ", ".join(known)
+        raise Refused("UNSUPPORTED_LANGUAGE", f"The engine in use knows {languages}; leave language out or install an engine that knows more.")
+    return tag

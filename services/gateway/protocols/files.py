@@ -205,7 +205,7 @@ def router(hub: SessionHub, keys: Keys) -> APIRouter:
             if name in query:
                 raise Refused("INVALID_PARAMETER", f"'{name}' is for live audio; a file says by itself what it is.")
 
-        asked = parameters.apply(Asked(), query, hub.settings.max_vocabulary_terms)
+        asked = parameters.apply(Asked(), query, hub.settings)
         asked = replace(asked, config=replace(asked.config, owner=owner))
         with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
             if not await receive(request, spool, hub.settings.max_file_bytes):

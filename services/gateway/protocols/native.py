@@ -116,7 +116,7 @@ class NativeConnection:
         config = message.get("config")
         if not isinstance(config, dict):
             raise Refused("INVALID_MESSAGE", "configure needs an object 'config'.")
-        asked = parameters.apply(self._intake.asked, config, self._hub.settings.max_vocabulary_terms)
+        asked = parameters.apply(self._intake.asked, config, self._hub.settings)
         before = self._intake.asked
         if self._intake.is_settled:
             fixed = (before.encoding, before.config.sample_rate_hz, before.config.channels, before.config.stages)
@@ -186,7 +186,7 @@ def router(hub: SessionHub, keys: Keys) -> APIRouter:
         query = dict(socket.query_params)
         try:
             owner = keys.check(socket.headers.get("authorization"), query.pop("api_key", None))
-            asked = parameters.apply(Asked(), query, hub.settings.max_vocabulary_terms)
+            asked = parameters.apply(Asked(), query, hub.settings)
             asked = replace(asked, config=replace(asked.config, owner=owner))
             session = hub.open(EDGE, traceparent=socket.headers.get("traceparent", ""))
         except Refused as refused:

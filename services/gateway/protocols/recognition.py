@@ -16,6 +16,7 @@ from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
 from services.gateway.protocols.files import pieces_of
 from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.settings import GatewaySettings
 from services.gateway.updates import Closed, Failed, Final, Interim
 from voxrelay import codec
 from voxrelay.errors import Refused
@@ -39,7 +40,7 @@ _ENCODINGS = {
 }
 
 
-def _asked(config: Any, interim_results: bool, max_terms: int) -> Asked:
+def _asked(config: Any, interim_results: bool, settings: GatewaySettings) -> Asked:
     if config.encoding not in _ENCODINGS:
         raise Refused("UNSUPPORTED_ENCODING", "This encoding is not known here.")
     values: dict[str, Any] = {
@@ -56,7 +57,7 @@ def _asked(config: Any, interim_results: bool, max_terms: int) -> Asked:
     }
     if config.sample_rate_hertz:
         values["sample_rate"] = config.sample_rate_hertz
-    return parameters.apply(Asked(), values, max_terms)
+    return parameters.apply(Asked(), values, settings)
 
 
 def _speaker_tag(speaker: str) -> int:
@@ -158,7 +159,7 @@ class SpeechRecognition(services_pb2_grpc.SpeechRecognitionServicer):
             first = await anext(aiter(request_iterator), None)
             if first is None or first.WhichOneof("streaming_request") != "streaming_config":
                 raise Refused("INVALID_MESSAGE", "The first message must be streaming_config.")
-            asked = _asked(first.streaming_config.config, first.streaming_config.interim_results, self._hub.settings.max_vocabulary_terms)
+            asked = _asked(first.streaming_config.config, first.streaming_config.interim_results, self._hub.settings)
             asked = replace(asked, config=replace(asked.config, owner=owner))
             intake = Intake(session, asked, self._hub.settings.session_lifetime_s)
             reading = asyncio.create_task(self._read(request_iterator, intake, session))
@@ -205,7 +206,7 @@ class SpeechRecognition(services_pb2_grpc.SpeechRecognitionServicer):
         session: LiveSession | None = None
         try:
             session, owner = self._open(context, "bulk")
-            asked = _asked(request.config, False, self._hub.settings.max_vocabulary_terms)
+            asked = _asked(request.config, False, self._hub.settings)
             asked = replace(asked, config=replace(asked.config, owner=owner))
             if not request.audio:
                 raise Refused("EMPTY_AUDIO", "There is no audio in the request.")
