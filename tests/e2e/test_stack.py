@@ -273,7 +273,7 @@ def test_a_killed_gateway_ends_its_sessions_and_finished_results_are_kept(
     pcm, rate_hz = call
 
     async def cut() -> str:
-        streaming = asyncio.create_task(stream(stack.url, pcm * 3, rate_hz))
+        streaming = asyncio.create_task(stream(stack.url, pcm * 12, rate_hz))
         session_id = ""
         views = Views(database.connect(services_environment["VOXRELAY_DATABASE_URL"], is_read_only=True))
         before = {summary.session_id for summary in views.sessions()}
