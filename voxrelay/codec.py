@@ -10,12 +10,12 @@ import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
-from voxrelay import events
+from voxrelay import canonical, events
 from voxrelay.bus.api import Headers
 from voxrelay.errors import Poison
 from voxrelay.events import Event, Payload
@@ -34,12 +34,7 @@ _BY_TYPE_HEADER: dict[bytes, type[Payload]] = {header: payload for payload, head
 def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
     """Key, value and headers of a stamped event."""
     payload = event.payload
-    message = to_message(payload)
-    cast(Any, message).session_id = event.session_id
-    if encoding == "protobuf":
-        value = message.SerializeToString()
-    else:
-        value = json_format.MessageToJson(message, always_print_fields_with_no_presence=True, indent=None, ensure_ascii=False).encode()
+    value = _as_protobuf(event) if encoding == "protobuf" else canonical.dumps(event.session_id, payload) or _as_json(event)
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", event.id.encode()),
@@ -52,6 +47,19 @@ def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
         ("traceparent", event.traceparent.encode()),
     ]
     return event.session_id.encode(), value, headers
+
+
+def _as_protobuf(event: Event) -> bytes:
+    message = to_message(event.payload)
+    message.session_id = event.session_id
+    value: bytes = message.SerializeToString()
+    return value
+
+
+def _as_json(event: Event) -> bytes:
+    message = to_message(event.payload)
+    message.session_id = event.session_id
+    return json_format.MessageToJson(message, always_print_fields_with_no_presence=True, indent=None, ensure_ascii=False).encode()
 
 
 def _rfc3339(at: float) -> bytes:
@@ -85,17 +93,24 @@ def decode(key: bytes | None, value: bytes | None, headers: Headers) -> Event:
         traceparent = by_name.get("traceparent", b"").decode()
     except (KeyError, ValueError) as error:
         raise Poison("The record's CloudEvents headers are missing or malformed.") from error
-    message = _MESSAGES[payload_type]()
+    is_json = by_name.get("content-type") != CONTENT_TYPE["protobuf"]
+    owner, payload = (canonical.loads(value, payload_type) if is_json else None) or _parsed(value, payload_type, is_json=is_json)
+    if owner != session_id:
+        raise Poison("The record's key is not the session id of its value.")
+    return Event(session_id, payload, producer, sequence, event_id, time, received_at, traceparent)
+
+
+def _parsed(value: bytes, payload_type: type[Payload], *, is_json: bool) -> tuple[str, Payload]:
+    """Session id and payload, as protobuf reads them."""
+    message: Any = _MESSAGES[payload_type]()
     try:
-        if by_name.get("content-type") == CONTENT_TYPE["protobuf"]:
-            message.ParseFromString(value)
-        else:
+        if is_json:
             json_format.Parse(value, message, ignore_unknown_fields=True)
+        else:
+            message.ParseFromString(value)
     except (DecodeError, json_format.ParseError, UnicodeDecodeError) as error:
         raise Poison("The record's value is not what its ce_type says.") from error
-    if cast(Any, message).session_id != session_id:
-        raise Poison("The record's key is not the session id of its value.")
-    return Event(session_id, _from_message(payload_type, message), producer, sequence, event_id, time, received_at, traceparent)
+    return message.session_id, _from_message(payload_type, message)
 
 
 # --- payloads and messages have the same field names; the plans below are made once ------------------------------------

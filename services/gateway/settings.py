@@ -25,9 +25,7 @@ class GatewaySettings(Settings):
     max_unacknowledged_bytes: int = Field(4 * 1024 * 1024, ge=65536, description="audio of one session on its way to the log; more waits")
     max_unsent_messages: int = Field(256, ge=8, description="results waiting for a slow client: interims go first, then the connection")
     max_vocabulary_terms: int = Field(1000, ge=0, description="custom vocabulary of one session")
-    languages: tuple[str, ...] = Field(
-        ("en",), description="what the transcribe engine in use knows (BCP 47 primary tags); others are refused"
-    )
+    languages: tuple[str, ...] = Field(("en",), description="what the transcribe engine in use knows (BCP 47 primary tags); others are refused")
     max_text_characters: int = Field(20_000, ge=1, description="text of one synthesis request")
     drain_s: float = Field(25.0, ge=0, description="after SIGTERM open sessions may finish for so long")
     linger_ms: float = Field(5.0, ge=0, le=100, description="the producer gathers records for so long: fewer, larger requests to the broker")

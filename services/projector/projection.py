@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, tuple_, update
+from sqlalchemy.exc import DataError
 
 from voxrelay.audio import seconds
+from voxrelay.errors import Poison
 from voxrelay.events import (
     Attribute,
     Event,
@@ -42,12 +44,15 @@ class ResultProjection:
         kept = [event for event in batch if event.payload.is_durable]
         if not kept:
             return
-        with answering(), self._engine.begin() as connection:
-            self._take_sessions(connection, kept)
-            self._keep_utterances(connection, kept)
-            self._keep_results(connection, kept)
-            self._keep_syntheses(connection, kept)
-            self._complete(connection, kept)
+        try:
+            with answering(), self._engine.begin() as connection:
+                self._take_sessions(connection, kept)
+                self._keep_utterances(connection, kept)
+                self._keep_results(connection, kept)
+                self._keep_syntheses(connection, kept)
+                self._complete(connection, kept)
+        except DataError as error:  # a NUL in a text, a number out of range: it would be refused for ever
+            raise Poison("The database cannot hold a value of this record.") from error
 
     # --- sessions --------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select, text
 from services.projector.projection import ResultProjection
 from tests.stored import classified, diarized, session, transcribed
 from voxrelay.engines import EngineUnusable
-from voxrelay.errors import Unavailable
+from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Attribute, Event, Payload, SessionConfig, SessionOpened, StageFinished, SynthesisRequested, UtteranceStarted
 from voxrelay.storage import database, migrations
 from voxrelay.storage.views import Views
@@ -254,3 +254,13 @@ def test_search_finds_the_newest_text_and_can_stay_in_one_session(engine: Engine
     assert [hit.session_id for hit in views.search("kenobi")] == ["two"]
     assert [hit.session_id for hit in views.search("bold", session_id="one")] == ["one"]
     assert len(views.search("bold", limit=1)) == 1
+
+
+def test_what_the_database_cannot_hold_is_poison_and_the_rest_is_stored(engine: Engine, views: Views) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite holds a NUL in a text")
+    with pytest.raises(Poison):
+        ResultProjection(engine).project([_event("bad", "transcribe", transcribed("u1", 0.0, "a\0b")), *session("one")])
+    assert views.session("one") is None  # wholly or not at all: the runner tries one by one then
+    ResultProjection(engine).project(session("one"))
+    assert views.session("one") is not None

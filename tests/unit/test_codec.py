@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrelay import codec, events
@@ -19,7 +19,7 @@ PAYLOADS = sorted({payload for topic in TOPICS for payload in topic.payloads}, k
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _VALUES: dict[str, Any] = {
     "str": _TEXT,
-    "int": st.integers(0, 2**31),
+    "int": st.integers(0, 2**31 - 1),
     "float": st.floats(allow_nan=False, allow_infinity=False),
     "bool": st.booleans(),
     "bytes": st.binary(max_size=50),
@@ -44,6 +44,7 @@ def _instances(data_type: type) -> Any:
 @pytest.mark.parametrize("payload_type", PAYLOADS, ids=lambda payload: payload.__name__)
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
 def test_every_payload_survives_the_wire(payload_type: type[Payload], encoding: Encoding) -> None:
+    @settings(max_examples=40, deadline=None)
     @given(_instances(payload_type))
     def survives(payload: Payload) -> None:
         event = Event("session-1", payload, "denoise", 7, "session-1/denoise/7", 1_700_000_000.25, 1_700_000_000.125, "00-a-b-01")
@@ -112,3 +113,43 @@ def test_no_bytes_break_the_decoder(value: bytes, content_type: bytes) -> None:
     except Poison:
         return
     assert event.session_id == "s"
+
+
+JSON_PAYLOADS = [payload for payload in PAYLOADS if "bytes" not in {str(field.type) for field in fields(payload)}]
+
+
+@pytest.mark.parametrize("payload_type", JSON_PAYLOADS, ids=lambda payload: payload.__name__)
+def test_our_json_is_what_protobuf_writes_and_reads(payload_type: type[Payload]) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(_instances(payload_type).filter(lambda payload: codec.canonical.dumps("s", payload) is not None))
+    def agree(payload: Payload) -> None:
+        event = Event("s", payload)
+        ours, theirs = codec.canonical.dumps("s", payload), codec._as_json(event)
+        assert ours is not None
+        assert json.loads(ours) == json.loads(theirs)
+        assert codec._parsed(ours, payload_type, is_json=True) == ("s", payload)
+        assert codec.canonical.loads(theirs, payload_type) == ("s", payload)
+
+    agree()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b'{"session_id": "s", "utterance_id": "u1", "revision": 2, "is_final": true, "text": "hi"}',  # proto names, fields left out
+        b'{"sessionId": "s", "utteranceId": "u1", "revision": "2", "isFinal": true, "text": "hi", "confidence": "NaN"}',
+        b'{"sessionId": "s", "utteranceId": "u1", "revision": 2, "isFinal": true, "text": "hi", "words": null, "more": 1}',
+    ],
+)
+def test_the_json_of_other_producers_is_read_too(written: bytes) -> None:
+    headers = dict(codec.encode(Event("s", SegmentTranscribed("", 0, False, 0, 0, "", 0), "x", 1, "i", 1.0), "json")[2])
+    payload = codec.decode(b"s", written, list(headers.items())).payload
+    assert isinstance(payload, SegmentTranscribed)
+    assert (payload.utterance_id, payload.revision, payload.is_final, payload.text) == ("u1", 2, True, "hi")
+
+
+@pytest.mark.parametrize("number", ["-1", "4294967296", "1e99", "true", '"x"', "[]"])
+def test_numbers_that_are_none_are_poison(number: str) -> None:
+    headers = codec.encode(Event("s", SegmentTranscribed("", 0, False, 0, 0, "", 0), "x", 1, "i", 1.0), "json")[2]
+    with pytest.raises(Poison):
+        codec.decode(b"s", b'{"sessionId": "s", "revision": %s}' % number.encode(), headers)
