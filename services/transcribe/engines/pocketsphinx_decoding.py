@@ -133,6 +133,7 @@ class Listening:
         self._sum, self._frames = np.zeros(CEPSTRA), 0
         self._loudest = 0.0  # power of a block
         self._is_begun = False
+        self._has_looked = False
         recognizer.select(vocabulary)
 
     def take(self, pcm_s16le: bytes) -> None:
@@ -149,12 +150,13 @@ class Listening:
                     self._sum, self._frames = self._sum + added, self._frames + BLOCK_FRAMES
 
     def words_so_far(self) -> tuple[Heard, ...]:
-        """Before the first second is gathered: from a pass over what is there, with its own mean, that leaves no trace."""
+        """Before the first second is gathered: once, from a pass over what is there, with its own mean, that leaves no trace."""
         if self._is_begun:
             return self._recognizer.words()
         whole = len(self._waiting) // BLOCK_BYTES * BLOCK_BYTES
-        if whole < EARLIEST_BYTES:
+        if whole < EARLIEST_BYTES or self._has_looked:
             return ()
+        self._has_looked = True
         blocks = self._measure(whole)
         self._recognizer.begin(self._sum / self._frames)
         for pcm in blocks:
