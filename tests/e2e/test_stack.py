@@ -233,9 +233,9 @@ def test_without_a_broker_a_service_waits_says_so_and_ends_cleanly(service: str,
 
 
 def test_an_object_store_that_dies_loses_no_audio(
-    services_environment: Mapping[str, str], call: tuple[bytes, int], tmp_path: Path, heard: Heard
+    stack: Stack, services_environment: Mapping[str, str], call: tuple[bytes, int], tmp_path: Path, heard: Heard
 ) -> None:
-    """The results come while it is away; what was said is stored when it is back."""
+    """The results come while it is away; what was said is stored when it is back. The other stack rests: both are the same members of the groups."""
 
     def services(*arguments: str) -> str:
         command = [sys.executable, str(REPOSITORY / "scripts" / "services"), *arguments, "--root", str(tmp_path / "own")]
@@ -244,6 +244,7 @@ def test_an_object_store_that_dies_loses_no_audio(
     services("start", "--only", "s3")
     own = json.loads(services("env", "--json", "--only", "s3"))
     environment = {**services_environment, **{name: value for name, value in own.items() if name.startswith("AWS_") or "OBJECT" in name}}
+    stack.stop()
     projector = Stack(tmp_path / "stack", {**environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
     projector.start()
     try:
@@ -264,6 +265,8 @@ def test_an_object_store_that_dies_loses_no_audio(
     finally:
         projector.stop()
         services("stop", "--wipe")
+        stack.start()
+        stack.wait_ready()
 
 
 def test_a_killed_gateway_ends_its_sessions_and_finished_results_are_kept(
