@@ -49,6 +49,7 @@ fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and docum
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/voxrelay topics asyncapi > docs/asyncapi.json
 	@$(BIN)/python scripts/settings_page.py > docs/operations/settings.md
+	@$(BIN)/python scripts/conformance_page.py > docs/protocols/conformance.md
 
 services: ## start a real Kafka, PostgreSQL and S3 server on loopback (scripts/services stop ends them)
 	@scripts/services start --root $(SERVICES_ROOT)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from services.gateway.updates import Closed, Final, Finalized, Interim, SpeechStarted, Update
+from services.gateway.updates import Closed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
 from voxrelay.audio import seconds
 from voxrelay.events import (
     Event,
@@ -77,6 +77,7 @@ class Assembly:
             utterance = self._open.get(payload.utterance_id)
             if isinstance(utterance, _Utterance):
                 utterance.ended = payload
+                yield SpeechEnded(payload.utterance_id, seconds(payload.end_sample), payload.reason)
         elif isinstance(payload, FinalizeRequested):
             self._open[f"finalize {payload.ordinal}"] = payload.ordinal
         elif isinstance(payload, StageFinished):

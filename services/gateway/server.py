@@ -16,8 +16,8 @@ import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
-from services.gateway.auth import Keys
 from services.gateway.protocols import recognition
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
@@ -46,8 +46,8 @@ class GatewayServer:
         self, bus: Bus, settings: GatewaySettings, host: str, checks: Checks, views: Views | None, rpc_services: Sequence[Registration] = ()
     ) -> None:
         """``rpc_services`` are further gRPC services for the same port. Raises ``EngineUnusable`` for an address that would be open to everybody."""
-        self._keys = Keys(settings.api_keys_sha256)
-        if host not in LOOPBACK and not self._keys.are_needed:
+        self._gate = Gate(settings.api_keys_sha256)
+        if host not in LOOPBACK and not self._gate.are_keys_needed:
             raise EngineUnusable(
                 f"Listening on {host} without API keys would let everybody in: set VOXRELAY_GATEWAY_API_KEYS_SHA256 or listen on 127.0.0.1."
             )
@@ -93,9 +93,9 @@ class GatewayServer:
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        self._hub = SessionHub(self._bus, self._settings)
+        self._hub = SessionHub(self._bus, self._settings, self._gate)
         await self._hub.start()
-        app = build_app(self._hub, self._keys, self._checks, self._views)
+        app = build_app(self._hub, self._gate, self._checks, self._views)
         config = uvicorn.Config(
             app,
             ws="websockets-sansio",
@@ -137,8 +137,8 @@ class GatewayServer:
     async def _start_rpc(self) -> grpc.aio.Server:
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
         threads = ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc")
-        server = grpc.aio.server(threads, interceptors=[recognition.KeyCheck(self._keys)], options=options)
-        names = recognition.add(server, self._hub, self._keys)
+        server = grpc.aio.server(threads, interceptors=[recognition.KeyCheck(self._gate)], options=options)
+        names = recognition.add(server, self._hub)
         for register in self._rpc_services:
             names.extend(register(server))
         servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set where grpc.aio is there

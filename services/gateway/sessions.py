@@ -11,7 +11,10 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
+from services.gateway.access.caller import Caller
+from services.gateway.access.gate import Gate
 from services.gateway.assembly import Assembly
 from services.gateway.outbox import Outbox
 from services.gateway.results import ResultReader
@@ -36,7 +39,7 @@ from voxrelay.events import (
     SynthesisRefused,
     SynthesisRequested,
 )
-from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, GATEWAY_SESSIONS, PUBLISH_SECONDS, REFUSALS
+from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, GATEWAY_SESSIONS, PUBLISH_SECONDS
 from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
 
 log = logging.getLogger(__name__)
@@ -100,8 +103,8 @@ class _Channel:
 class LiveSession:
     """One call. A protocol sends audio and control in, and reads ``updates`` out, at the same time."""
 
-    def __init__(self, hub: SessionHub, channel: _Channel, edge: str) -> None:
-        self._hub, self._channel, self.edge = hub, channel, edge
+    def __init__(self, hub: SessionHub, channel: _Channel, edge: str, caller: Caller) -> None:
+        self._hub, self._channel, self.edge, self.caller = hub, channel, edge, caller
         self.id = channel.session_id
         self.config = SessionConfig()
         self._assembly: Assembly | None = None  # until the session has begun
@@ -127,10 +130,18 @@ class LiveSession:
         return self._assembly is not None
 
     async def begin(self, config: SessionConfig) -> None:
-        """Publish the opening. Once, before any audio: what the audio is must be known by then."""
-        self.config = config
+        """Publish the opening. Once, before any audio: what the audio is must be known by then. Raises ``Refused`` for what the plan has not."""
+        config = self.config = self._owned(config)
         self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._channel.lane == "bulk")
         await self._channel.send(SessionOpened(config, self._opened_at))
+
+    def _owned(self, config: SessionConfig) -> SessionConfig:
+        plan = self.caller.plan
+        if plan.vocabulary_terms and len(config.custom_vocabulary) > plan.vocabulary_terms:
+            raise Refused("QUOTA_EXCEEDED", f"The plan '{plan.name}' has {plan.vocabulary_terms} vocabulary terms a session.")
+        if plan.models and config.model and config.model not in plan.models:
+            raise Refused("FORBIDDEN", f"The plan '{plan.name}' has the models {', '.join(plan.models)}.")
+        return replace(config, owner=self.caller.owner)
 
     async def send_audio(self, pcm_s16le: bytes) -> None:
         """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest."""
@@ -159,7 +170,8 @@ class LiveSession:
         return self._finalizes
 
     async def configure(self, config: SessionConfig) -> None:
-        """In force for the audio after it. Rate, channels and stages stay as they were opened."""
+        """In force for the audio after it. Rate, channels and stages stay as they were opened. Raises ``Refused`` for what the plan has not."""
+        config = self._owned(config)
         await self._flush()
         self.config = config
         await self._channel.send(SessionConfigured(config))
@@ -224,8 +236,8 @@ class LiveSession:
 class SpeechRequest:
     """One text on its way to speech; ``pieces`` gives the audio while it is made."""
 
-    def __init__(self, hub: SessionHub, session_id: str) -> None:
-        self._hub, self.id = hub, session_id
+    def __init__(self, hub: SessionHub, session_id: str, caller: Caller) -> None:
+        self._hub, self.id, self.caller = hub, session_id, caller
         self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused] = asyncio.Queue()
         self._last = 0
 
@@ -257,8 +269,9 @@ class SpeechRequest:
 class SessionHub:
     """Opens sessions, routes results to them, ticks them. One for the gateway; lives on the loop that calls ``start``."""
 
-    def __init__(self, bus: Bus, settings: GatewaySettings, clock: Callable[[], float] = time.time) -> None:
-        self._bus, self.settings, self.clock = bus, settings, clock
+    def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
+        self._bus, self.settings, self._gate, self.clock = bus, settings, gate, clock
+        self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
         self._sessions: dict[str, LiveSession | SpeechRequest] = {}
         self._reader = ResultReader(bus, self._sessions.__contains__, self._partitions_in_use, self._deliver)
@@ -297,39 +310,44 @@ class SessionHub:
     def open_sessions(self) -> int:
         return sum(isinstance(session, LiveSession) for session in self._sessions.values())
 
-    def open(self, edge: str, lane: Lane = "live", traceparent: str = "") -> LiveSession:
-        """A session that has an id and has not begun. Raises ``Refused`` when the gateway is full, ending, or owns no partition yet."""
-        self._admit(edge)
+    async def open(self, edge: str, caller: Caller, lane: Lane = "live", traceparent: str = "") -> LiveSession:
+        """A session that has an id and has not begun.
+
+        Raises ``Refused`` when the gateway is full, ending, late, or owns no partition yet, and when the caller's plan has no room.
+        """
+        self._admit()
         session_id = self._mint()
+        await self._gate.take_place(caller, session_id)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
-        session = self._sessions[session_id] = LiveSession(self, channel, edge)
+        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
         GATEWAY_SESSIONS.labels(edge).inc()
         return session
 
-    async def speak(self, request: SynthesisRequested) -> SpeechRequest:
-        """Raises ``Refused`` as ``open`` does."""
-        self._admit("speak")
+    async def speak(self, caller: Caller, request: SynthesisRequested) -> SpeechRequest:
+        """One whole text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does."""
+        self._admit()
         session_id = self._mint()
-        speech = self._sessions[session_id] = SpeechRequest(self, session_id)
-        await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(request)
+        await self._gate.take_place(caller, session_id)
+        speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller)
+        await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
         return speech
 
     def drop(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
+        if session is not None:
+            leaving = asyncio.ensure_future(self._gate.leave_place(session.caller, session_id))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
-    def _admit(self, edge: str) -> None:
+    def _admit(self) -> None:
         if self.is_draining:
-            self._refuse(edge, "SHUTTING_DOWN", "This gateway is ending; connect again.")
+            raise Refused("SHUTTING_DOWN", "This gateway is ending; connect again.")
         if len(self._sessions) >= self.settings.max_sessions:
-            self._refuse(edge, "TOO_MANY_SESSIONS", "This gateway has all the sessions it can hold; try again in a moment.")
+            raise Refused("TOO_MANY_SESSIONS", "This gateway has all the sessions it can hold; try again in a moment.")
         if not self.is_ready:
-            self._refuse(edge, "NOT_READY", "This gateway is still starting; try again in a moment.")
-
-    def _refuse(self, edge: str, code: str, message: str) -> None:
-        REFUSALS.labels(edge, code).inc()
-        raise Refused(code, message)
+            raise Refused("NOT_READY", "This gateway is still starting; try again in a moment.")
 
     def _mint(self) -> str:
         """An id whose partition this gateway reads."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voxrelay.events import SegmentTranscribed
+from voxrelay.events import SegmentTranscribed, UtteranceEndReason
 from voxrelay.join import JoinedUtterance
 
 
@@ -12,6 +12,15 @@ from voxrelay.join import JoinedUtterance
 class SpeechStarted:
     utterance_id: str
     at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The utterance is over; its ``Final`` follows, unless nothing was said in it."""
+
+    utterance_id: str
+    at_s: float
+    reason: UtteranceEndReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +56,4 @@ class Failed:
     message: str
 
 
-Update = SpeechStarted | Interim | Final | Finalized | Closed | Failed
+Update = SpeechStarted | SpeechEnded | Interim | Final | Finalized | Closed | Failed

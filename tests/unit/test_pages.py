@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import conformance_page
 import settings_page
 
 from services.gateway.errors import CODES
@@ -14,6 +15,10 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     assert (DOCS / "operations" / "settings.md").read_text() == settings_page.page(), "run 'make fmt'"
+
+
+def test_the_page_of_conformance_is_up_to_date() -> None:
+    assert (DOCS / "protocols" / "conformance.md").read_text() == conformance_page.page(), "run 'make fmt'"
 
 
 def test_every_setting_is_described() -> None:

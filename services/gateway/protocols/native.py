@@ -14,7 +14,8 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from services.gateway import errors, parameters
-from services.gateway.auth import Keys
+from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
+from services.gateway.access.gate import Gate
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
@@ -177,18 +178,18 @@ class NativeConnection:
             await self._socket.send_text(json.dumps(message, ensure_ascii=False))
 
 
-def router(hub: SessionHub, keys: Keys) -> APIRouter:
+def router(hub: SessionHub, gate: Gate) -> APIRouter:
     routes = APIRouter()
 
     @routes.websocket("/ws/v1/transcribe")
     async def transcribe(socket: WebSocket) -> None:
-        await socket.accept()
+        await socket.accept(offered_subprotocol(socket))
         query = dict(socket.query_params)
+        query.pop(QUERY_PARAMETER, None)
         try:
-            owner = keys.check(socket.headers.get("authorization"), query.pop("api_key", None))
+            caller = await gate.admit(socket)
             asked = parameters.apply(Asked(), query, hub.settings)
-            asked = replace(asked, config=replace(asked.config, owner=owner))
-            session = hub.open(EDGE, traceparent=socket.headers.get("traceparent", ""))
+            session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
         except Refused as refused:
             REFUSALS.labels(EDGE, refused.code).inc()
             await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message)))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
 import grpc
 
 from services.gateway import errors, parameters
-from services.gateway.auth import Keys
+from services.gateway.access.caller import ANYBODY, Caller
+from services.gateway.access.credentials import presented_in_metadata
+from services.gateway.access.gate import Gate
+from services.gateway.file_run import pieces_of
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
-from services.gateway.protocols.files import pieces_of
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.settings import GatewaySettings
 from services.gateway.updates import Closed, Failed, Final, Interim
@@ -27,6 +30,7 @@ from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 EDGE = "grpc"
 SERVICE = "voxrelay.v1.SpeechRecognition"
+_CALLER: ContextVar[Caller] = ContextVar("caller", default=ANYBODY)  # set by the interceptor, in the task that then runs the call
 _ENCODINGS = {
     services_pb2.ENCODING_UNSPECIFIED: "auto",
     services_pb2.LINEAR_PCM: "linear16",
@@ -104,15 +108,15 @@ async def _abort(context: Any, refused: Refused) -> None:
 class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Asks for a key on every call of ours on this port, the other services' too; health and reflection are open."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler
         try:
-            _check_key(self._keys, handler_call_details.invocation_metadata)
+            _CALLER.set(await self._gate.admit_credential(presented_in_metadata(handler_call_details.invocation_metadata)))
         except Refused as refused:
             return _refusing(handler, refused)
         return handler
@@ -135,32 +139,24 @@ def _refusing(handler: Any, refused: Refused) -> Any:
     return make(refuse, handler.request_deserializer, handler.response_serializer)
 
 
-def _check_key(keys: Keys, metadata: Any) -> str:
-    """The key's owner. Raises ``Refused``."""
-    texts = {key: value for key, value in metadata or () if isinstance(value, str)}
-    return keys.check(texts.get("authorization"), texts.get("x-api-key"))
-
-
 class SpeechRecognition(services_pb2_grpc.SpeechRecognitionServicer):
-    def __init__(self, hub: SessionHub, keys: Keys) -> None:
-        self._hub, self._keys = hub, keys
+    def __init__(self, hub: SessionHub) -> None:
+        self._hub = hub
 
-    def _open(self, context: Any, lane: Any = "live") -> tuple[LiveSession, str]:
-        owner = _check_key(self._keys, context.invocation_metadata())
+    async def _open(self, context: Any, lane: Any = "live") -> LiveSession:
         traceparent = dict(context.invocation_metadata() or ()).get("traceparent", "")
-        return self._hub.open(EDGE, lane, str(traceparent)), owner
+        return await self._hub.open(EDGE, _CALLER.get(), lane, str(traceparent))
 
     async def StreamingRecognize(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802  # the protocol's name
         session: LiveSession | None = None
         reading: asyncio.Task[None] | None = None
         intake: Intake | None = None
         try:
-            session, owner = self._open(context)
+            session = await self._open(context)
             first = await anext(aiter(request_iterator), None)
             if first is None or first.WhichOneof("streaming_request") != "streaming_config":
                 raise Refused("INVALID_MESSAGE", "The first message must be streaming_config.")
             asked = _asked(first.streaming_config.config, first.streaming_config.interim_results, self._hub.settings)
-            asked = replace(asked, config=replace(asked.config, owner=owner))
             intake = Intake(session, asked, self._hub.settings.session_lifetime_s)
             reading = asyncio.create_task(self._read(request_iterator, intake, session))
             async for answer in self._answers(session, reading):
@@ -205,9 +201,8 @@ class SpeechRecognition(services_pb2_grpc.SpeechRecognitionServicer):
     async def Recognize(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
         session: LiveSession | None = None
         try:
-            session, owner = self._open(context, "bulk")
+            session = await self._open(context, "bulk")
             asked = _asked(request.config, False, self._hub.settings)
-            asked = replace(asked, config=replace(asked.config, owner=owner))
             if not request.audio:
                 raise Refused("EMPTY_AUDIO", "There is no audio in the request.")
             await self._feed(session, asked, request.audio)
@@ -240,6 +235,6 @@ class SpeechRecognition(services_pb2_grpc.SpeechRecognitionServicer):
         await session.close()
 
 
-def add(server: Any, hub: SessionHub, keys: Keys) -> list[str]:
-    services_pb2_grpc.add_SpeechRecognitionServicer_to_server(SpeechRecognition(hub, keys), server)  # type: ignore[no-untyped-call]  # generated
+def add(server: Any, hub: SessionHub) -> list[str]:
+    services_pb2_grpc.add_SpeechRecognitionServicer_to_server(SpeechRecognition(hub), server)  # type: ignore[no-untyped-call]  # generated
     return [SERVICE]

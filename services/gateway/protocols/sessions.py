@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from services.gateway.auth import Keys
+from services.gateway.access.gate import Gate
 from services.gateway.models import AttributeAnswer, ErrorAnswer, HitAnswer, SessionAnswer, SpeakerAnswer, SummaryAnswer, WordAnswer
 from voxrelay.errors import Refused
 from voxrelay.export import FORMATS
@@ -19,15 +19,15 @@ MEDIA_TYPES = {"json": "application/json", "srt": "application/x-subrip", "vtt":
 MOST_QUERY_CHARACTERS = 500
 
 
-def router(views: Views, keys: Keys) -> APIRouter:
+def router(views: Views, gate: Gate) -> APIRouter:
     """Every call asks for a key where keys are set; an unknown session is NOT_FOUND."""
     routes = APIRouter(tags=["sessions"], responses={401: {"model": ErrorAnswer}, 404: {"model": ErrorAnswer}})
 
-    def check(request: Request) -> None:
-        keys.check(request.headers.get("authorization"), request.query_params.get("api_key"))
+    async def check(request: Request) -> None:
+        await gate.admit(request)
 
     async def stored(request: Request, session_id: str) -> StoredSession:
-        check(request)
+        await check(request)
         found = await asyncio.to_thread(views.session, session_id)
         if found is None:
             raise Refused("NOT_FOUND", "There is no session of this id, or nothing of it has been stored yet.")
@@ -36,7 +36,7 @@ def router(views: Views, keys: Keys) -> APIRouter:
     @routes.get("/api/sessions", response_model=list[SummaryAnswer])
     async def sessions(request: Request, limit: int = Query(50, ge=1, le=1000), before: str = "") -> Any:
         """The newest sessions first; ``before`` is the id of the last one seen."""
-        check(request)
+        await check(request)
         return [summary_json(summary) for summary in await asyncio.to_thread(views.sessions, limit, before)]
 
     @routes.get("/api/sessions/{session_id}", response_model=SessionAnswer)
@@ -78,7 +78,7 @@ def router(views: Views, keys: Keys) -> APIRouter:
         session_id: str = "",
     ) -> Any:
         """Utterances in which this was said, the best matches first."""
-        check(request)
+        await check(request)
         return [hit_json(hit) for hit in await asyncio.to_thread(views.search, q, limit, session_id)]
 
     return routes

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from services.gateway.auth import Keys
+from services.gateway.access.gate import Gate
 from services.gateway.encode import MEDIA_TYPES, StreamEncoder
 from services.gateway.models import ErrorAnswer, SpeakRequest
 from services.gateway.sessions import SessionHub
@@ -18,7 +18,7 @@ from voxrelay.events import SynthesisProduced, SynthesisRequested
 MIN_RATE_HZ = 8_000
 
 
-def router(hub: SessionHub, keys: Keys) -> APIRouter:
+def router(hub: SessionHub, gate: Gate) -> APIRouter:
     routes = APIRouter()
     failures: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer} for status in (400, 401, 413, 503, 504)}
     content: Any = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES.values()}
@@ -28,12 +28,12 @@ def router(hub: SessionHub, keys: Keys) -> APIRouter:
     )
     async def speak(body: SpeakRequest, request: Request) -> StreamingResponse:
         """Speech from text, streamed while it is made."""
-        owner = keys.check(request.headers.get("authorization"), request.query_params.get("api_key"))
+        caller = await gate.admit(request)
         if len(body.text) > hub.settings.max_text_characters:
             raise Refused("TEXT_TOO_LONG", f"At most {hub.settings.max_text_characters} characters at once; send it in parts.")
         if 0 < body.sample_rate < MIN_RATE_HZ:
             raise Refused("UNSUPPORTED_SAMPLE_RATE", f"Speech can be had at {MIN_RATE_HZ} to 48000 Hz, or 0 for the voice's own rate.")
-        speech = await hub.speak(SynthesisRequested(body.text, body.voice, body.language, body.speed, body.sample_rate, owner))
+        speech = await hub.speak(caller, SynthesisRequested(body.text, body.voice, body.language, body.speed, body.sample_rate))
         pieces = speech.pieces()
         first = await anext(pieces)  # a refusal must come before the status line
         headers = {"x-session-id": speech.id}

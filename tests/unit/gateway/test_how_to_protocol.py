@@ -39,9 +39,9 @@ def test_the_protocol_of_the_page_answers(make_gateway: Callable[..., GatewaySer
     exec(router_code, names)  # noqa: S102  # our own page
     build = gateway_app.build_app
 
-    def with_plain(hub, keys, checks, views):  # type: ignore[no-untyped-def]
-        app = build(hub, keys, checks, views)
-        exec(include_code, {"app": app, "hub": hub, "keys": keys, "plain": SimpleNamespace(router=names["router"])})  # noqa: S102
+    def with_plain(hub, gate, checks, views):  # type: ignore[no-untyped-def]
+        app = build(hub, gate, checks, views)
+        exec(include_code, {"app": app, "hub": hub, "gate": gate, "plain": SimpleNamespace(router=names["router"])})  # noqa: S102
         return app
 
     monkeypatch.setattr("services.gateway.server.build_app", with_plain)

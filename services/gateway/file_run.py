@@ -1,0 +1,106 @@
+"""One file as one session in the bulk lane: decoded on a thread, sent as fast as the log takes it, its results collected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from typing import IO
+
+from fastapi import Request
+
+from services.gateway.decode import decoded, sniff
+from services.gateway.parameters import Asked
+from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.updates import Closed, Failed, Final
+from voxrelay.errors import Refused
+from voxrelay.join import JoinedUtterance
+
+VANISH_LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """``utterances`` in the order they were spoken, with the speakers as they were found last."""
+
+    session_id: str
+    audio_seconds: float
+    utterances: tuple[JoinedUtterance, ...]
+
+
+def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes]]:
+    """Rate and mono pcm_s16le of what the bytes say it is. Raises ``Refused``."""
+    head = spool.read(16)
+    spool.seek(0)
+    if not sniff(head) and head[:4] != b"RIFF" and head.strip().isascii() and head.decode("ascii", "replace").isprintable():
+        raise Refused("INVALID_AUDIO_FORMAT", "This is text, not audio; send wav, flac, mp3, m4a, ogg, webm, mp4 or mkv.")
+    yield from decoded(spool, max_audio_s)  # type: ignore[arg-type]  # a spooled file is a binary file
+
+
+async def _in_thread(pieces: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
+    """Decoding holds no event loop; a hundred pieces a hop."""
+
+    def some() -> list[tuple[int, bytes]]:
+        taken = []
+        for piece in pieces:
+            taken.append(piece)
+            if len(taken) == 100:
+                break
+        return taken
+
+    while taken := await asyncio.to_thread(some):
+        for piece in taken:
+            yield piece
+
+
+async def _watch(request: Request | None) -> None:
+    """Ends when the client has gone away."""
+    while request is None or not await request.is_disconnected():
+        await asyncio.sleep(VANISH_LOOK_S)
+
+
+class FileRun:
+    """One file as one session."""
+
+    def __init__(self, hub: SessionHub, session: LiveSession, asked: Asked) -> None:
+        self._hub, self._session, self._asked = hub, session, asked
+
+    async def run(self, spool: IO[bytes], request: Request | None = None) -> FileResult:
+        """Everything, when every service has finished; given up when the request's client goes away.
+
+        Raises ``Refused``; finished results are kept under the session's id even then.
+        """
+        sending = asyncio.create_task(self._send(spool))
+        collecting = asyncio.create_task(self._collect())
+        watching = asyncio.create_task(_watch(request))
+        try:
+            await asyncio.wait((sending, collecting, watching), return_when=asyncio.FIRST_COMPLETED)
+            if watching.done() and not sending.done():
+                raise Refused("INTERNAL", "The client went away.")
+            await sending
+            return await collecting
+        finally:
+            for task in (sending, collecting, watching):
+                task.cancel()
+            await asyncio.gather(sending, collecting, watching, return_exceptions=True)
+            await self._session.close("vanished")
+            self._session.leave()
+
+    async def _send(self, spool: IO[bytes]) -> None:
+        async for rate_hz, pcm in _in_thread(pieces_of(spool, self._hub.settings.max_audio_s)):
+            if not self._session.has_begun:
+                await self._session.begin(replace(self._asked.config, sample_rate_hz=rate_hz, channels=1, interim_results=False))
+            await self._session.send_audio(pcm)
+        await self._session.close()
+
+    async def _collect(self) -> FileResult:
+        utterances = []
+        audio_seconds = 0.0
+        async for update in self._session.updates():
+            if isinstance(update, Final):
+                utterances.append(update.utterance)
+            elif isinstance(update, Failed):
+                raise Refused(update.code, update.message)
+            elif isinstance(update, Closed):
+                audio_seconds = update.audio_seconds
+        return FileResult(self._session.id, audio_seconds, tuple(utterances))

@@ -1,0 +1,1 @@
+"""The Deepgram-compatible surface: docs/protocols/deepgram.md."""

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible audio surface: docs/protocols/openai.md."""

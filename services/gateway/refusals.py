@@ -1,0 +1,64 @@
+"""One refusal, every protocol's own words for it: routes that answer errors in their protocol's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from services.gateway import errors
+from voxrelay.errors import Refused, Unavailable
+from voxrelay.telemetry import REFUSALS
+
+RETRY_AFTER_S = "2"
+FAILURES = (Refused, Unavailable, RequestValidationError, HTTPException)
+
+Render = Callable[[Request, Refused, int], Response]
+
+
+def refusal_of(error: Exception) -> tuple[Refused, int]:
+    """The refusal behind one of ``FAILURES``, and its HTTP status."""
+    if isinstance(error, Refused):
+        return error, errors.CODES[error.code].http
+    if isinstance(error, Unavailable):
+        return Refused("NOT_READY", str(error)), 503
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+        return Refused("INVALID_PARAMETER", f"{place}: {first['msg']}."), 400
+    if isinstance(error, HTTPException):
+        code = "NOT_FOUND" if error.status_code == 404 else "INVALID_MESSAGE"
+        return Refused(code, f"{error.detail}; /docs lists what there is."), error.status_code
+    raise error
+
+
+def answer(edge: str, render: Render, request: Request, error: Exception) -> Response:
+    """The response to a failed request, counted; with 429 and 503 comes ``Retry-After``."""
+    refused, status = refusal_of(error)
+    REFUSALS.labels(edge, refused.code).inc()
+    response = render(request, refused, status)
+    if response.status_code in (429, 503):
+        response.headers["Retry-After"] = RETRY_AFTER_S
+    return response
+
+
+def route_class(edge: str, render: Render) -> type[APIRoute]:
+    """For ``APIRouter(route_class=…)``: what its routes raise is answered by ``render(request, refused, status)``."""
+
+    class ProtocolRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def handle_or_refuse(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except FAILURES as error:
+                    return answer(edge, render, request, error)
+
+            return handle_or_refuse
+
+    return ProtocolRoute
