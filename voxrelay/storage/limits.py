@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from voxrelay.errors import Refused
 from voxrelay.plans import Plan
 from voxrelay.storage import database
-from voxrelay.storage.database import answering
+from voxrelay.storage.database import answering, upsert
 
 MINUTE_S = 60
 PLACE_S = 30.0  # a gateway that does not renew its places loses them after so long
@@ -48,23 +48,25 @@ class Limits:
     def take_place(self, key_id: str, plan: Plan, session_id: str, gateway: str) -> float:
         """How many seconds of audio the session may have, ``inf`` without limit. Atomic: places never exceed the plan's.
 
+        A session that goes on at another gateway takes its own place over.
+
         Raises ``Refused`` SESSION_LIMIT, QUOTA_EXCEEDED.
         """
         now = self._clock()
         with answering(), self._engine.begin() as connection:
             left_s = math.inf
             if plan.minutes_per_month:
-                left_s = plan.minutes_per_month * 60.0 - self._audio_seconds(connection, key_id, month_start(now))
+                left_s = plan.minutes_per_month * 60.0 - self._audio_seconds(connection, key_id, month_start(now), session_id)
                 if left_s <= 0:
                     raise Refused("QUOTA_EXCEEDED", f"The {plan.minutes_per_month} minutes of this month are used up; a larger plan has more.")
             if plan.concurrent_sessions:
                 # Who takes a place holds the key's row until it is taken: on PostgreSQL by this lock, on SQLite there is one writer.
                 connection.execute(select(_keys.c.key_id).where(_keys.c.key_id == key_id).with_for_update())
-                held = select(func.count()).where(_places.c.key_id == key_id, _places.c.expires_at > now)
+                held = select(func.count()).where(_places.c.key_id == key_id, _places.c.expires_at > now, _places.c.session_id != session_id)
                 if connection.execute(held).scalar_one() >= plan.concurrent_sessions:
                     raise Refused("SESSION_LIMIT", f"This key may have {plan.concurrent_sessions} sessions at once; close one, or wait.")
             row = {"session_id": session_id, "key_id": key_id, "gateway": gateway, "taken_at": now, "expires_at": now + PLACE_S}
-            connection.execute(_places.insert().values(row))
+            upsert(connection, _places, [row], updates=["gateway", "expires_at"])
         return left_s
 
     def renew_places(self, gateway: str, audio_seconds: Mapping[str, float]) -> None:
@@ -75,9 +77,9 @@ class Limits:
         with answering(), self._engine.begin() as connection:
             connection.execute(renewed, rows)
 
-    def leave_place(self, session_id: str, audio_seconds: float) -> None:
-        """Its place is free; its audio counts here until the projector has stored the session."""
-        mine = _places.c.session_id == session_id
+    def leave_place(self, session_id: str, gateway: str, audio_seconds: float) -> None:
+        """Its place is free, unless another gateway has it by now; its audio counts here until the projector has stored the session."""
+        mine = and_(_places.c.session_id == session_id, _places.c.gateway == gateway)
         ended = _places.update().where(mine).values(expires_at=self._clock(), audio_seconds=audio_seconds)
         left = ended if audio_seconds else _places.delete().where(mine)
         with answering(), self._engine.begin() as connection:
@@ -97,11 +99,13 @@ class Limits:
         with answering(), self._engine.connect() as connection:
             return self._audio_seconds(connection, key_id, month_start(self._clock()))
 
-    def _audio_seconds(self, connection: Connection, key_id: str, since: float) -> float:
-        stored = select(func.coalesce(func.sum(_sessions.c.audio_seconds), 0.0)).where(_sessions.c.owner == key_id, _sessions.c.opened_at >= since)
+    def _audio_seconds(self, connection: Connection, key_id: str, since: float, but_of: str = "") -> float:
+        stored = select(func.coalesce(func.sum(_sessions.c.audio_seconds), 0.0))
+        stored = stored.where(_sessions.c.owner == key_id, _sessions.c.opened_at >= since, _sessions.c.session_id != but_of)
         unstored = (
             select(func.coalesce(func.sum(_places.c.audio_seconds), 0.0))
             .outerjoin_from(_places, _sessions, _sessions.c.session_id == _places.c.session_id)
-            .where(_places.c.key_id == key_id, _places.c.taken_at >= since, func.coalesce(_sessions.c.audio_seconds, 0.0) == 0)
+            .where(_places.c.key_id == key_id, _places.c.taken_at >= since, _places.c.session_id != but_of)
+            .where(func.coalesce(_sessions.c.audio_seconds, 0.0) == 0)
         )
         return float(connection.execute(stored).scalar_one()) + float(connection.execute(unstored).scalar_one())

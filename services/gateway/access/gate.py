@@ -8,10 +8,10 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection
 
@@ -66,6 +66,7 @@ class Gate:
         self._keys: Recent[tuple[Key | None]] = Recent(clock)
         self._users: Recent[tuple[User | None]] = Recent(clock)
         self._signing: Recent[dict[str, str]] = Recent(clock)
+        self._known_secrets: dict[str, str] = {}
         self._local_secret = {"local": secrets.token_urlsafe(32)}
         self._spent: dict[str, int] = {}  # the minute in which a subject had all its requests
         self._places: dict[str, _Place] = {}
@@ -175,11 +176,24 @@ class Gate:
         caller = self._caller(key, Claims(key.key_id, user.name, 0.0))
         return await self.grant(caller, LOGIN_TOKEN_S), LOGIN_TOKEN_S
 
+    async def seal(self, purpose: str, claims: Mapping[str, Any], ttl_s: float) -> str:
+        """Claims that come back unforged and not too late. Raises ``Refused`` NOT_READY."""
+        return tokens.seal(purpose, claims, self._clock() + ttl_s, await self._signing_secrets())
+
+    async def unseal(self, purpose: str, sealed: str) -> dict[str, Any] | None:
+        """The claims sealed for this purpose; None for what is not ours or too old. Raises ``Refused`` NOT_READY."""
+        return tokens.unseal(purpose, sealed, await self._signing_secrets())
+
     async def _signing_secrets(self) -> dict[str, str]:
         store = self._store
         if store is None:
             return self._local_secret
-        return await self._signing.get("", lambda: self._ask(store.signing_secrets))
+        try:
+            self._known_secrets = await self._signing.get("", lambda: self._ask(store.signing_secrets))
+        except Refused:
+            if not self._known_secrets:
+                raise  # what was known lately will do for a session that goes on; whoever comes in is looked up all the same
+        return self._known_secrets
 
     # --- places --------------------------------------------------------------------------------------------------------------
 
@@ -208,7 +222,7 @@ class Gate:
             return
         async with self._renewing:  # a renewal on its way would take the place again
             try:
-                await self._ask(lambda: store.limits.leave_place(session_id, place.audio_seconds))
+                await self._ask(lambda: store.limits.leave_place(session_id, self._gateway, place.audio_seconds))
             except Refused:
                 log.warning("A place could not be given back; it lapses by itself.", extra=fields(session=session_id, owner=caller.owner))
 

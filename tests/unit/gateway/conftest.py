@@ -189,18 +189,20 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
     """Gives what starts gateways; all are stopped at the end."""
     started: list[tuple[GatewayServer, ServiceThreads]] = []
 
-    def make(leave_out: Sequence[str] = (), database_url: str = "", **changes: Any) -> GatewayServer:
-        bus = MemoryBus()
+    def make(leave_out: Sequence[str] = (), beside: GatewayServer | None = None, database_url: str = "", **changes: Any) -> GatewayServer:
+        bus = beside._bus if beside else MemoryBus()
         bus.create_topics(topic_specs(4))
         service = scripted_service()
         projections = [ProjectionPart(PROJECTOR, lambda _lane: ResultProjection(database.connect(database_url)))] if database_url else []
         kept = Service("scripted", [part for part in service.stages if part.node.name not in leave_out], projections)
-        threads = ServiceThreads(bus, PlatformSettings(), [kept])
+        threads = ServiceThreads(bus, PlatformSettings(), [] if beside else [kept])
         threads.start()
         settings = GatewaySettings(port=0, grpc_port=0, drain_s=0.0).model_copy(update=changes)
         views = Views(database.connect(database_url, is_read_only=True)) if database_url else None
         access = AccessStore(database_url) if database_url else None
         server = GatewayServer(bus, settings, "127.0.0.1", {}, views, [partial(archive.add, views=views)] if views else (), access)
+        if beside:
+            server._gate._local_secret = beside._gate._local_secret
         server.start()
         started.append((server, threads))
         return server
@@ -217,7 +219,7 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
 def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
     """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer.
 
-    With a ``database_url`` results are stored there, and keys are taken from it.
+    ``beside`` is another gateway of the same platform. With a ``database_url`` results are stored there, and keys are taken from it.
     """
     with gateways() as make:
         yield make
