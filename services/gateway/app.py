@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, native, sessions, speak
+from services.gateway.protocols import files, login, native, sessions, speak, usage
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -31,8 +31,10 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(native.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
+    app.include_router(login.router(gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
+        app.include_router(usage.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
     return app

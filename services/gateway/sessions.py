@@ -191,12 +191,16 @@ class LiveSession:
         return replace(config, owner=self.caller.owner)
 
     async def send_audio(self, pcm_s16le: bytes) -> None:
-        """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest."""
+        """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest.
+
+        Raises ``Refused`` QUOTA_EXCEEDED when the caller's minutes are used up by this.
+        """
         self._held += pcm_s16le
         frame_bytes = 2 * self.config.channels
         least = int(MIN_CHUNK_S * self.config.sample_rate_hz) * frame_bytes
         if len(self._held) >= least:
             await self._flush()
+            self._hub.gate.hear(self.id, self.audio_seconds)
 
     async def _flush(self) -> None:
         frame_bytes = 2 * self.config.channels
@@ -423,7 +427,7 @@ class SessionHub:
     """Opens sessions, routes results to them, ticks them. One for the gateway; lives on the loop that calls ``start``."""
 
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
-        self._bus, self.settings, self._gate, self.clock = bus, settings, gate, clock
+        self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
         self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
@@ -445,6 +449,7 @@ class SessionHub:
         self._ticking.cancel()
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self.producer.close)
+        await asyncio.gather(*self._leaving)
 
     def check(self) -> None:
         """For /ready."""
@@ -469,9 +474,7 @@ class SessionHub:
 
         Raises ``Refused`` when the gateway is full, ending, late, or owns no partition yet, and when the caller's plan has no room.
         """
-        self._admit()
-        session_id = self._mint()
-        await self._gate.take_place(caller, session_id)
+        session_id = await self._admit(caller)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
         session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
         GATEWAY_SESSIONS.labels(edge).inc()
@@ -494,8 +497,8 @@ class SessionHub:
             if not self._bus.outlives_process or not await here.was_replaced(self._bus, self._partition_of(session_id)):
                 return here
             await here.make_way()
-        self._admit()
-        await self._gate.take_place(caller, session_id)
+        self._check_room()
+        await self._take_place(caller, session_id)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, "live", new_traceparent())
         session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
         GATEWAY_SESSIONS.labels(edge).inc()
@@ -524,11 +527,13 @@ class SessionHub:
 
     async def speak(self, caller: Caller, request: SynthesisRequested) -> SpeechRequest:
         """One whole text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does."""
-        self._admit()
-        session_id = self._mint()
-        await self._gate.take_place(caller, session_id)
+        session_id = await self._admit(caller)
         speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller)
-        await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
+        try:
+            await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
+        except BaseException:
+            self.drop(session_id)
+            raise
         return speech
 
     def drop(self, session_id: str) -> None:
@@ -536,11 +541,30 @@ class SessionHub:
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
         if session is not None:
-            leaving = asyncio.ensure_future(self._gate.leave_place(session.caller, session_id))
+            leaving = asyncio.ensure_future(self.gate.leave_place(session.caller, session_id))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 
-    def _admit(self) -> None:
+    async def _admit(self, caller: Caller) -> str:
+        """The id of a session that has its place, in a partition that this gateway still reads."""
+        self._check_room()
+        session_id = self._mint()
+        await self._take_place(caller, session_id)
+        if partition_of(session_id.encode(), self._partitions) not in self._reader.ready:
+            await self.gate.leave_place(caller, session_id)
+            raise Refused("NOT_READY", "This gateway gives up this session's partition at this moment; try again.")
+        return session_id
+
+    async def _take_place(self, caller: Caller, session_id: str) -> None:
+        """The gate may take its time: whether there is room here is looked at again."""
+        await self.gate.take_place(caller, session_id)
+        try:
+            self._check_room()
+        except Refused:
+            await self.gate.leave_place(caller, session_id)
+            raise
+
+    def _check_room(self) -> None:
         if self.is_draining:
             raise Refused("SHUTTING_DOWN", "This gateway is ending; connect again.")
         if len(self._sessions) >= self.settings.max_sessions:

@@ -275,7 +275,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             await NativeConnection(socket, hub, gate, session, asked).run(last_sequence)
         except Refused as refused:
             REFUSALS.labels(EDGE, refused.code).inc()
-            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message)))
+            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
             await socket.close(errors.CODES[refused.code].websocket)
 
     return routes
