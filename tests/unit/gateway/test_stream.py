@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from services.gateway.outbox import Outbox
 from services.gateway.protocols import stream
@@ -256,6 +255,12 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(gateway: GatewayServ
 async def test_a_client_that_does_not_read_its_answers_is_not_read_and_given_up(
     make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def diarize(ended: UtteranceEnded, config: Any) -> Sequence[Any]:
+        (final,) = plain(ended, config)
+        return (replace(final, segments=final.segments * 1000),)  # every answer is 100 kB of them
+
+    plain = conftest.diarize
+    monkeypatch.setattr(conftest, "diarize", diarize)
     monkeypatch.setattr(stream, "SEND_TIMEOUT_S", 0.5)
     gateway = make_gateway()
     deaf = socket_module.socket()
@@ -264,16 +269,15 @@ async def test_a_client_that_does_not_read_its_answers_is_not_read_and_given_up(
     async with dial(gateway, sock=deaf, max_queue=1, close_timeout=0.1, ping_interval=None) as socket:
         while not gateway._hub.open_sessions:
             await asyncio.sleep(0.01)
-        empty = json.dumps({"type": "audio_chunk", "data": []})
-        try:
-            async with asyncio.timeout(60):
-                while True:
-                    await socket.send(empty)
-                    if gateway._hub.open_sessions == 0:
-                        break
-        except (ConnectionClosed, TimeoutError):
-            pass
+
+        async def talk() -> None:
+            while True:
+                await socket.send(np.zeros(16_000, dtype="<f4").tobytes())
+
+        talking = asyncio.create_task(talk())  # until nothing goes out any more
         await _nobody_left(gateway)
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
         socket.transport.abort()
 
 
