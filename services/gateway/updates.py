@@ -43,10 +43,14 @@ class Speakers:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """In the order the utterances were spoken; nothing of this utterance comes after it."""
+    """In the order the utterances were spoken; nothing of this utterance comes after it.
+
+    ``sequence`` numbers the updates that a client must not miss: 1, 2, 3 … within the session, the same whichever process tells them.
+    """
 
     utterance: JoinedUtterance
     end_reason: str
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Finalized:
     """Everything said before the client's ``ordinal``-th finalize has been sent as final."""
 
     ordinal: int
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Closed:
     """All stages the session asked for have finished."""
 
     audio_seconds: float
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +75,5 @@ class Failed:
     message: str
 
 
+Numbered = Final | Finalized | Closed
 Update = SpeechStarted | SpeechEnded | Interim | Speakers | Final | Finalized | Closed | Failed
