@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, login, native, sessions, speak, usage
+from services.gateway.protocols import files, login, native, sessions, speak, stream, usage
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -29,6 +29,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
         description="Speech in; words, speakers and attributes out. Live audio: WebSocket /ws/v1/transcribe. Errors: docs/errors.md.",
     )
     app.include_router(native.router(hub, gate))
+    app.include_router(stream.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
     app.include_router(login.router(gate))
