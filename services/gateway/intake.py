@@ -64,7 +64,9 @@ class Intake:
             elif self._container is not None:
                 self._container.try_feed(data)
         if self._container is not None and self._forwarding is not None:
-            await asyncio.to_thread(self._container.finish)
+            while not self._container.try_finish():
+                self._raise_failure()
+                await asyncio.sleep(WAIT_S)
             await self._forwarding
 
     def abandon(self) -> None:
@@ -92,9 +94,9 @@ class Intake:
             loop.call_soon_threadsafe(self._decoded.put_nowait, item)
 
         self._container = ContainerDecoder(self._max_audio_s, lambda rate, pcm: pass_on((rate, pcm)), pass_on)
-        self._forwarding = asyncio.create_task(self._forward())
+        self._forwarding = asyncio.create_task(self._forward(self._container))
 
-    async def _forward(self) -> None:
+    async def _forward(self, container: ContainerDecoder) -> None:
         """Decoded audio to the session, which begins once the container has told its rate."""
         while True:
             item = await self._decoded.get()
@@ -106,6 +108,7 @@ class Intake:
             if not self._session.has_begun:
                 await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=1))
             await self._session.send_audio(pcm)
+            container.taken()
 
     def _raise_failure(self) -> None:
         if self._forwarding is not None and self._forwarding.done():

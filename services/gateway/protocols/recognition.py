@@ -15,7 +15,7 @@ from services.gateway import errors, parameters
 from services.gateway.access.caller import ANYBODY, Caller
 from services.gateway.access.credentials import presented_in_metadata
 from services.gateway.access.gate import Gate
-from services.gateway.file_run import pieces_of
+from services.gateway.file_run import in_thread, pieces_of
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
@@ -224,9 +224,9 @@ class SpeechRecognition(services_pb2_grpc.SpeechRecognitionServicer):
 
     async def _feed(self, session: LiveSession, asked: Asked, audio: bytes) -> None:
         if asked.encoding == "auto":
-            decoding = await asyncio.to_thread(lambda: list(pieces_of(io.BytesIO(audio), self._hub.settings.max_audio_s)))
-            await session.begin(replace(asked.config, sample_rate_hz=decoding[0][0], channels=1, interim_results=False))
-            for _, pcm in decoding:
+            async for rate_hz, pcm in in_thread(pieces_of(io.BytesIO(audio), self._hub.settings.max_audio_s)):
+                if not session.has_begun:
+                    await session.begin(replace(asked.config, sample_rate_hz=rate_hz, channels=1, interim_results=False))
                 await session.send_audio(pcm)
         else:
             intake = Intake(session, asked, self._hub.settings.max_audio_s)
