@@ -9,7 +9,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -137,24 +137,41 @@ class _Pipe(io.RawIOBase):
         return given
 
 
-def decoded(source: io.RawIOBase | io.BufferedIOBase | str, max_audio_s: float) -> Iterator[tuple[int, bytes]]:
-    """Rate and mono pcm_s16le, piece by piece, of any container libav reads. Rates above 48 kHz come as 48 kHz, below 8 kHz as 8 kHz.
+Source = io.RawIOBase | io.BufferedIOBase | str
 
-    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO (it ends in the middle of something), AUDIO_TOO_LONG.
-    """
+
+def channels_of(source: Source) -> int:
+    """How many channels the audio in this container has. Raises ``Refused`` INVALID_AUDIO_FORMAT."""
+    with _opened(source) as container:
+        return int(_audio_of(container).channels)
+
+
+def _opened(source: Source) -> Any:
     try:
-        container = av.open(source, "r", metadata_errors="ignore")
+        return av.open(source, "r", metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise Refused(
             "INVALID_AUDIO_FORMAT",
             "The bytes are no audio that can be decoded, or break off within their header; send wav, flac, mp3, m4a, ogg, webm, mp4 or mkv.",
         ) from error
-    with container:
-        if not container.streams.audio:
-            raise Refused("INVALID_AUDIO_FORMAT", "There is no audio stream in this file.")
-        stream = container.streams.audio[0]
+
+
+def _audio_of(container: Any) -> Any:
+    if not container.streams.audio:
+        raise Refused("INVALID_AUDIO_FORMAT", "There is no audio stream in this file.")
+    return container.streams.audio[0]
+
+
+def decoded(source: Source, max_audio_s: float, *, is_mixed: bool = True) -> Iterator[tuple[int, bytes]]:
+    """Rate and pcm_s16le, piece by piece, of any container libav reads. Rates above 48 kHz come as 48 kHz, below 8 kHz as 8 kHz.
+
+    All channels mixed to one, or, not ``is_mixed``, interleaved. Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO
+    (it ends in the middle of something), AUDIO_TOO_LONG.
+    """
+    with _opened(source) as container:
+        stream = _audio_of(container)
         rate_hz = min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ)
-        resampler = av.AudioResampler("s16", "mono", rate_hz)
+        resampler = av.AudioResampler("s16", "mono" if is_mixed else None, rate_hz)
         samples = 0
         try:
             for frame in container.decode(stream):

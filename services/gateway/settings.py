@@ -27,6 +27,8 @@ class GatewaySettings(Settings):
     max_unsent_messages: int = Field(256, ge=8, description="results waiting for a slow client: interims go first, then the connection")
     max_vocabulary_terms: int = Field(1000, ge=0, description="custom vocabulary of one session")
     languages: tuple[str, ...] = Field(("en",), description="what the transcribe engine in use knows (BCP 47 primary tags); others are refused")
+    models: tuple[str, ...] = Field(("pocketsphinx",), description="the transcribe engines in use, as name or name:version, for /v1/models")
+    voices: tuple[str, ...] = Field(("en-us", "en-gb"), description="the voices of the synth engine in use, for /v1/models")
     max_text_characters: int = Field(20_000, ge=1, description="text of one synthesis request")
     drain_s: float = Field(25.0, ge=0, description="after SIGTERM open sessions may finish for so long")
     linger_ms: float = Field(5.0, ge=0, le=100, description="the producer gathers records for so long: fewer, larger requests to the broker")
