@@ -24,7 +24,8 @@ from voxrelay.telemetry import fields
 
 RAW_ENCODINGS = ("linear16", "float32", "mulaw", "alaw")
 CONTAINERS = ("webm", "ogg", "flac", "wav", "mp3", "mp4", "aac")
-ENCODINGS = (*RAW_ENCODINGS, "opus", *CONTAINERS, "auto")
+PACKET_ENCODINGS = ("opus", "amr-nb", "amr-wb", "speex", "g729")
+ENCODINGS = (*RAW_ENCODINGS, *PACKET_ENCODINGS, *CONTAINERS, "auto")
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 48_000
 MAX_CHANNELS = 8
 PROBE_BYTES = 16
@@ -48,6 +49,8 @@ CODECS = (
     *("pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
     *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw"),
 )
+
+FAILURES = (av.error.FFmpegError, ValueError, OSError, MemoryError, OverflowError)  # what a container makes libav and its wrapper raise
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +122,11 @@ def check_rate(sample_rate_hz: int) -> None:
         raise Refused("UNSUPPORTED_SAMPLE_RATE", message)
 
 
+def _begins_layer_3(head: bytes) -> bool:
+    """A frame header of MPEG layer III with a bit rate and a sampling rate that exist: FF FF alone is a quiet sample."""
+    return len(head) > 2 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
+
+
 def sniff(head: bytes) -> str:
     """The container that the first bytes (16 are enough) say it is; empty for none that is known."""
     if head[:4] == b"\x1a\x45\xdf\xa3":
@@ -135,9 +143,7 @@ def sniff(head: bytes) -> str:
         return "mp3"
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
-        return "mp3"
-    return ""
+    return "mp3" if _begins_layer_3(head) else ""
 
 
 class _Pipe(io.RawIOBase):
@@ -245,53 +251,66 @@ def _audio_stream(container: Any) -> Any:
     return chosen
 
 
-class _Mono:
-    """Frames of any rate and layout, which may change in mid-stream, as mono pcm_s16le at one rate."""
+class _Samples:
+    """Frames of any rate and layout, which may change in mid-stream, as pcm_s16le at one rate: mono, or with the channels of the first frame."""
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, is_mixed: bool) -> None:
         self.rate_hz = rate_hz
+        self._layout = "mono" if is_mixed else ""
         self._shape: tuple[Any, ...] = ()
         self._resampler: Any = None
 
-    def take(self, frame: Any) -> Iterator[bytes]:
+    def take(self, frame: Any) -> Iterator[tuple[int, bytes]]:
+        """How many samples a channel, and they themselves."""
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             yield from self.finish()
             if not MIN_FILE_RATE_HZ <= frame.sample_rate <= MAX_FILE_RATE_HZ or len(frame.layout.channels) > MAX_FILE_CHANNELS:
                 raise Refused("UNSUPPORTED_SAMPLE_RATE", f"Files may have {MIN_FILE_RATE_HZ} to {MAX_FILE_RATE_HZ} Hz, {MAX_FILE_CHANNELS} channels.")
-            self._shape, self._resampler = shape, av.AudioResampler("s16", "mono", self.rate_hz)
+            self._layout = self._layout or frame.layout.name
+            self._shape, self._resampler = shape, av.AudioResampler("s16", self._layout, self.rate_hz)
         frame.pts = None  # times that a file claims would be filled with silence
         for piece in self._resampler.resample(frame):
-            yield piece.to_ndarray().tobytes()
+            yield piece.samples, piece.to_ndarray().tobytes()
 
-    def finish(self) -> Iterator[bytes]:
+    def finish(self) -> Iterator[tuple[int, bytes]]:
         if self._resampler is not None:
             for piece in self._resampler.resample(None):
-                yield piece.to_ndarray().tobytes()
+                yield piece.samples, piece.to_ndarray().tobytes()
 
 
-def decoded(source: Any, max_audio_s: float) -> Iterator[tuple[int, bytes]]:
-    """Rate and mono pcm_s16le, piece by piece, of any container of ``FORMATS`` in a binary file; above 48 kHz as 48 kHz, below 8 kHz as 8 kHz.
+def channels_of(source: Any) -> int:
+    """How many channels the audio in this container has. Raises ``Refused`` as ``decoded`` does."""
+    bounded = _Bounded(source)
+    try:
+        with _open(bounded) as container:
+            return int(_audio_stream(container).channels)
+    except FAILURES as error:
+        raise _refusal(0, bounded) from error
 
-    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO (it ends in the middle of something), AUDIO_TOO_LONG,
-    UNSUPPORTED_ENCODING, UNSUPPORTED_SAMPLE_RATE.
+
+def decoded(source: Any, max_audio_s: float, *, is_mixed: bool = True) -> Iterator[tuple[int, bytes]]:
+    """Rate and pcm_s16le, piece by piece, of any container of ``FORMATS`` in a binary file; above 48 kHz as 48 kHz, below 8 kHz as 8 kHz.
+
+    All channels mixed to one, or, not ``is_mixed``, interleaved. Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO
+    (it ends in the middle of something), AUDIO_TOO_LONG, UNSUPPORTED_ENCODING, UNSUPPORTED_SAMPLE_RATE.
     """
     bounded = _Bounded(source)
     samples = 0
     try:
         with _open(bounded) as container:
             stream = _audio_stream(container)
-            mono = _Mono(min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ))
-            for pcm in _pieces(container, stream, mono):
-                samples += len(pcm) // 2
-                if samples > max_audio_s * mono.rate_hz:
+            wanted = _Samples(min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ), is_mixed)
+            for count, pcm in _pieces(container, stream, wanted):
+                samples += count
+                if samples > max_audio_s * wanted.rate_hz:
                     raise Refused("AUDIO_TOO_LONG", f"More than {max_audio_s:.0f} s of audio; send it in parts.")
-                bounded.gave(len(pcm) / 2 / mono.rate_hz)
+                bounded.gave(count / wanted.rate_hz)
                 if bounded.is_spent:
                     break
-                yield mono.rate_hz, pcm
+                yield wanted.rate_hz, pcm
                 bounded.begin()
-    except (av.error.FFmpegError, ValueError, OSError, MemoryError, OverflowError) as error:
+    except FAILURES as error:
         if not isinstance(error, av.error.FFmpegError):
             log.info("A container could not be decoded, and not for a reason that libav has a code for.", extra=fields(error=type(error).__name__))
         raise _refusal(samples, bounded) from error
@@ -301,10 +320,10 @@ def decoded(source: Any, max_audio_s: float) -> Iterator[tuple[int, bytes]]:
         raise Refused("TRUNCATED_AUDIO", "The file ends before its first sample; send it whole.")
 
 
-def _pieces(container: Any, stream: Any, mono: _Mono) -> Iterator[bytes]:
+def _pieces(container: Any, stream: Any, wanted: _Samples) -> Iterator[tuple[int, bytes]]:
     for frame in container.decode(stream):
-        yield from mono.take(frame)
-    yield from mono.finish()
+        yield from wanted.take(frame)
+    yield from wanted.finish()
 
 
 def _refusal(samples: int, bounded: _Bounded) -> Refused:
