@@ -204,17 +204,9 @@ def test_fields_may_come_after_the_file(gateway: GatewayServer) -> None:
     [
         (_wav(), {"content-type": "audio/wav"}, "invalid_message"),
         (b"--x\r\nnonsense", FORM, "invalid_message"),
-        (FIELD[:-10] % b"m", FORM, "invalid_message"),
-        (
-            b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n',
-            {"content-type": "multipart/form-data; boundary=x"},
-            "empty_audio",
-        ),
-        (
-            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--x--\r\n',
-            {"content-type": "multipart/form-data; boundary=x"},
-            "invalid_message",
-        ),
+        (FIELD[:-7] % b"m", FORM, "invalid_message"),
+        (FIELD % b"m", FORM, "empty_audio"),
+        (FIELD % b"\xff", FORM, "invalid_message"),
     ],
 )
 def test_a_form_that_cannot_be_read(gateway: GatewayServer, content: bytes, headers: dict[str, str], code: str) -> None:
