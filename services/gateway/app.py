@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
 from services.gateway.protocols import files, native, sessions, speak
 from services.gateway.protocols.openai import transcriptions
@@ -37,6 +38,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
         app.include_router(sessions.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
+    app.add_middleware(BoundedBodies, most_bytes=hub.settings.max_body_bytes, idle_s=hub.settings.idle_s)
     return app
 
 

@@ -16,8 +16,10 @@ import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.gateway import browsers
 from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
+from services.gateway.bounds import HEAD_BYTES, PatientProtocol
 from services.gateway.protocols import recognition
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
@@ -96,8 +98,12 @@ class GatewayServer:
         self._hub = SessionHub(self._bus, self._settings, self._gate)
         await self._hub.start()
         app = build_app(self._hub, self._gate, self._checks, self._views)
+        hosts = self._settings.allowed_hosts or (browsers.LOOPBACK_HOSTS if self._host in LOOPBACK else ())
+        browsers.add(app, self._settings.allowed_origins, hosts)
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="websockets-sansio",
             ws_max_size=self._settings.max_frame_bytes,
             ws_per_message_deflate=False,

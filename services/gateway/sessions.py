@@ -467,7 +467,7 @@ class SessionHub:
         self._admit()
         await self._gate.take_place(caller, session_id)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, "live", new_traceparent())
-        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
+        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller, is_patient=False)
         GATEWAY_SESSIONS.labels(edge).inc()
         partition = partition_of(session_id.encode(), self._partitions)
         try:

@@ -21,6 +21,7 @@ class GatewaySettings(Settings):
     join_wait_s: float = Field(1.5, ge=0, description="how long a final waits for its speaker and attributes")
     stage_timeout_s: float = Field(30.0, gt=0, description="how long a closed session waits for a stage's next word before it fails naming it")
     max_file_bytes: int = Field(500 * 1024 * 1024, ge=1, description="largest file taken")
+    max_body_bytes: int = Field(1024 * 1024, ge=1024, description="largest body of a request that is no file: JSON, forms without one")
     max_audio_s: float = Field(4 * 3600.0, gt=0, description="longest audio taken from a file or container")
     max_frame_bytes: int = Field(1024 * 1024, ge=1024, description="largest WebSocket message taken")
     max_unacknowledged_bytes: int = Field(4 * 1024 * 1024, ge=65536, description="audio of one session on its way to the log; more waits")
@@ -37,3 +38,9 @@ class GatewaySettings(Settings):
     )
     allowed_ports: tuple[int, ...] = Field((80, 443), description="ports of the URLs that files are fetched from and results posted to")
     max_fetch_s: float = Field(300.0, gt=0, description="a file fetched from a URL must be here after so long")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description='origins of web pages that may call from another host than this one, such as https://app.example.org; "*" for all'
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="host names that requests may be sent to; none: any, or the names of loopback where the gateway listens on it"
+    )
