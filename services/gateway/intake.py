@@ -68,8 +68,9 @@ class Intake:
             elif self._container is not None:
                 self._container.try_feed(data)
         if self._container is not None and self._forwarding is not None:
-            finishing = asyncio.ensure_future(asyncio.to_thread(self._container.finish))
-            await asyncio.wait((finishing, self._forwarding), return_when=asyncio.FIRST_COMPLETED)
+            while not self._container.try_finish():
+                self._raise_failure()
+                await asyncio.sleep(WAIT_S)
             await self._forwarding
 
     def abandon(self) -> None:
@@ -101,9 +102,9 @@ class Intake:
             loop.call_soon_threadsafe(self._decoded.put_nowait, item)
 
         self._container = ContainerDecoder(self._max_audio_s, lambda rate, pcm: pass_on((rate, pcm)), pass_on)
-        self._forwarding = asyncio.create_task(self._forward())
+        self._forwarding = asyncio.create_task(self._forward(self._container))
 
-    async def _forward(self) -> None:
+    async def _forward(self, container: ContainerDecoder) -> None:
         """Decoded audio to the session, which begins once the container has told its rate."""
         while True:
             item = await self._decoded.get()
@@ -118,6 +119,7 @@ class Intake:
             elif rate_hz != self._session.config.sample_rate_hz:
                 raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {self._session.config.sample_rate_hz} Hz, as it began.")
             await self._session.send_audio(pcm)
+            container.taken()
 
     def _raise_failure(self) -> None:
         if self._forwarding is not None and self._forwarding.done():

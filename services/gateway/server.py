@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from services.gateway import browsers
 from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
+from services.gateway.bounds import HEAD_BYTES, PatientProtocol
 from services.gateway.rpc import Registration, RpcPort
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
@@ -104,8 +106,12 @@ class GatewayServer:
         await self._hub.start()
         keeping = asyncio.create_task(self._gate.keep_places())
         app = build_app(self._hub, self._gate, self._checks, self._views)
+        hosts = self._settings.allowed_hosts or (browsers.LOOPBACK_HOSTS if self._host in LOOPBACK else ())
+        browsers.add(app, self._settings.allowed_origins, hosts)
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="websockets-sansio",
             ws_max_size=self._settings.max_frame_bytes,
             ws_per_message_deflate=False,
