@@ -134,9 +134,10 @@ class _Pipe(io.RawIOBase):
         return given
 
 
-def decoded(source: io.RawIOBase | io.BufferedIOBase | str, max_audio_s: float) -> Iterator[tuple[int, bytes]]:
-    """Rate and mono pcm_s16le, piece by piece, of any container libav reads. Rates above 48 kHz come as 48 kHz, below 8 kHz as 8 kHz.
+def decoded(source: io.RawIOBase | io.BufferedIOBase | str, max_audio_s: float, channels: int = 1) -> Iterator[tuple[int, bytes]]:
+    """Rate and pcm_s16le, piece by piece, of any container libav reads. Rates above 48 kHz come as 48 kHz, below 8 kHz as 8 kHz.
 
+    One channel is what the container's channels are mixed to; more come interleaved as they are, and the container must have as many.
     Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO (it ends in the middle of something), AUDIO_TOO_LONG.
     """
     try:
@@ -151,7 +152,9 @@ def decoded(source: io.RawIOBase | io.BufferedIOBase | str, max_audio_s: float) 
             raise Refused("INVALID_AUDIO_FORMAT", "There is no audio stream in this file.")
         stream = container.streams.audio[0]
         rate_hz = min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ)
-        resampler = av.AudioResampler("s16", "mono", rate_hz)
+        if channels not in (1, stream.channels):
+            raise Refused("INVALID_AUDIO_FORMAT", f"The audio has {stream.channels} channels and not {channels}.")
+        resampler = av.AudioResampler("s16", "mono" if channels == 1 else stream.layout, rate_hz)
         samples = 0
         try:
             for frame in container.decode(stream):
@@ -176,8 +179,10 @@ class ContainerDecoder:
     ``on_audio(rate, pcm)``, ``on_end(None | Refused)`` are called from that thread.
     """
 
-    def __init__(self, max_audio_s: float, on_audio: Callable[[int, bytes], None], on_end: Callable[[Refused | None], None]) -> None:
-        self._max_audio_s, self._on_audio, self._on_end = max_audio_s, on_audio, on_end
+    def __init__(
+        self, max_audio_s: float, on_audio: Callable[[int, bytes], None], on_end: Callable[[Refused | None], None], channels: int = 1
+    ) -> None:
+        self._max_audio_s, self._on_audio, self._on_end, self._channels = max_audio_s, on_audio, on_end, channels
         self._pipe = _Pipe()
         self._fed = 0
         self._produced = 0
@@ -215,7 +220,7 @@ class ContainerDecoder:
     def _run(self) -> None:
         failure: Refused | None = None
         try:
-            for rate_hz, pcm in decoded(self._pipe, self._max_audio_s):
+            for rate_hz, pcm in decoded(self._pipe, self._max_audio_s, self._channels):
                 if self._is_abandoned:
                     return
                 self._produced += len(pcm)

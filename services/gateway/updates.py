@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from voxrelay.events import SegmentTranscribed, UtteranceEndReason
+from voxrelay.events import Engine, SegmentTranscribed, UtteranceEndReason
 from voxrelay.join import JoinedUtterance
 
 
@@ -30,10 +30,11 @@ class Interim:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """In the order the utterances were spoken; nothing of this utterance comes after it."""
+    """In the order the utterances were spoken; nothing of this utterance comes after it. ``engine`` found the words."""
 
     utterance: JoinedUtterance
     end_reason: str
+    engine: Engine = field(default_factory=Engine)
 
 
 @dataclass(frozen=True, slots=True)
