@@ -15,6 +15,7 @@ from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
 from services.gateway.protocols import files, native, sessions, speak
+from services.gateway.protocols.deepgram import listen as deepgram_listen
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -31,6 +32,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(native.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
+    app.include_router(deepgram_listen.router(hub, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
