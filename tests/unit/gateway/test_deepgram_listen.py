@@ -5,20 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
 import json
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.gateway.protocols.deepgram import listen
 from services.gateway.server import GatewayServer
+from tests.unit.gateway import conftest as scripted
+from voxrelay.errors import Refused
+from voxrelay.events import Engine
 
 RATE_HZ = 16_000
 SECOND = bytes(2 * RATE_HZ)
 RAW = "encoding=linear16&sample_rate=16000"
+TONE = (np.sin(np.arange(2 * RATE_HZ) * 2 * np.pi * 220 / RATE_HZ) * 8000).astype("<i2")
 
 
 def dial(gateway: GatewayServer, query: str = RAW, **options: Any) -> Any:
@@ -35,20 +46,36 @@ async def everything(socket: ClientConnection) -> list[dict[str, Any]]:
     return messages
 
 
+async def until(socket: ClientConnection, is_it: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            message: dict[str, Any] = json.loads(await socket.recv())
+            if is_it(message):
+                return message
+
+
 async def tell(socket: ClientConnection, kind: str, **fields: Any) -> None:
     await socket.send(json.dumps({"type": kind} | fields))
 
 
-async def said(gateway: GatewayServer, query: str, audio: bytes = SECOND * 2 + SECOND[: RATE_HZ]) -> list[dict[str, Any]]:
+async def said(gateway: GatewayServer, query: str, audio: bytes = SECOND * 2 + SECOND[:RATE_HZ], piece: int = 3200) -> list[dict[str, Any]]:
     """Everything the server answers to this audio, with a proper end on both sides."""
     async with dial(gateway, query) as socket:
-        for at in range(0, len(audio), 3200):
-            await socket.send(audio[at : at + 3200])
+        for at in range(0, len(audio), piece):
+            await socket.send(audio[at : at + piece])
         await tell(socket, "CloseStream")
         messages = await everything(socket)
         assert (socket.close_code, socket.close_reason) == (1000, "")
     assert messages[-1]["type"] == "Metadata"
     return messages
+
+
+async def refused(gateway: GatewayServer, query: str, **options: Any) -> Any:
+    """The HTTP answer to a connection that is not let in."""
+    with pytest.raises(InvalidStatus) as error:
+        async with dial(gateway, query, **options):
+            pass
+    return error.value.response
 
 
 def of(messages: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -59,19 +86,507 @@ def finals(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [message for message in of(messages, "Results") if message["is_final"]]
 
 
+def alternative(message: dict[str, Any]) -> dict[str, Any]:
+    best: dict[str, Any] = message["channel"]["alternatives"][0]
+    return best
+
+
 def transcripts(messages: list[dict[str, Any]]) -> list[str]:
-    return [message["channel"]["alternatives"][0]["transcript"] for message in messages]
+    return [alternative(message)["transcript"] for message in messages]
 
 
+async def until_empty(gateway: GatewayServer) -> None:
+    for _ in range(200):
+        if gateway._hub.open_sessions == 0:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("a session is still open")
+
+
+# --- what comes back --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance("deepgram", "call WebSocket /v1/listen", "done")
+@pytest.mark.conformance("deepgram", "event Results", "done")
+@pytest.mark.conformance("deepgram", "event Metadata", "done")
+@pytest.mark.conformance("deepgram", "message CloseStream", "done")
+@pytest.mark.conformance("deepgram", "parameter model", "done", "any name; model_info names the engine in use")
 async def test_a_whole_stream(gateway: GatewayServer) -> None:
-    messages = await said(gateway, f"model=nova-3&{RAW}")
-    assert {message["type"] for message in messages} == {"Results", "Metadata"}
+    audio = SECOND * 2 + SECOND[:RATE_HZ]
+    messages = await said(gateway, f"model=nova-3&{RAW}", audio)
+    assert {message["type"] for message in messages} == {"Results", "Metadata"}  # nothing that was not asked for
+    results = of(messages, "Results")
+    assert transcripts(results) == ["hello u1", "hello u2", "hello u3"]
+    first, metadata = results[0], messages[-1]
+    assert {name: first[name] for name in ("channel_index", "start", "duration", "is_final", "speech_final", "from_finalize")} == {
+        "channel_index": [0, 1],
+        "start": 0.0,
+        "duration": 1.0,
+        "is_final": True,
+        "speech_final": True,
+        "from_finalize": False,
+    }
+    assert alternative(first)["words"][0] == {"word": "hello", "start": 0.0, "end": 1.0, "confidence": 0.9}
+    assert set(alternative(first)) == {"transcript", "confidence", "words"}
+    assert first["metadata"].keys() == {"request_id", "model_uuid", "model_info"}
+    assert first["metadata"]["model_info"].keys() == {"name", "version", "arch"}
+    assert metadata["request_id"] == first["metadata"]["request_id"] == str(uuid.UUID(metadata["request_id"]))
+    assert metadata["sha256"] == hashlib.sha256(audio).hexdigest()
+    assert (metadata["duration"], metadata["channels"], metadata["transaction_key"]) == (2.5, 1, "deprecated")
+    assert metadata["created"].endswith("Z")
+    assert "tags" not in metadata
+
+
+@pytest.mark.conformance("deepgram", "message CloseStream", "done", "an empty binary message ends the stream too, as older SDKs send it")
+async def test_an_empty_binary_message_is_the_end(gateway: GatewayServer) -> None:
+    async with dial(gateway) as socket:
+        await socket.send(SECOND)
+        await socket.send(b"")
+        messages = await everything(socket)
+        assert socket.close_code == 1000
+    assert [message["type"] for message in messages] == ["Results", "Metadata"]
+
+
+async def test_nothing_at_all_is_closed_properly(gateway: GatewayServer) -> None:
+    messages = await said(gateway, RAW, b"")
+    assert [message["type"] for message in messages] == ["Metadata"]
+    assert messages[0]["duration"] == 0.0
+    assert messages[0]["sha256"] == hashlib.sha256().hexdigest()
+
+
+async def test_the_engine_that_worked_is_named(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(ended: Any, config: Any) -> Any:
+        return [replace(result, engine=Engine("listener", "7", "sha256:1")) for result in transcribe(ended, config)]
+
+    transcribe = scripted.transcribe
+    monkeypatch.setattr(scripted, "transcribe", named)
+    messages = await said(make_gateway(), f"model=nova-3&{RAW}", SECOND)
+    assert messages[0]["metadata"]["model_info"] == {"name": "listener", "version": "7", "arch": "listener"}
+    model = messages[0]["metadata"]["model_uuid"]
+    assert messages[-1]["model_info"][model]["name"] == "listener"
+
+
+@pytest.mark.conformance("deepgram", "parameter interim_results", "done")
+async def test_interims(gateway: GatewayServer) -> None:
+    for yes in ("true", "True"):  # SDK 6.0 writes it as Python does
+        results = of(await said(gateway, f"{RAW}&interim_results={yes}"), "Results")
+        interim = next(result for result in results if not result["is_final"])
+        assert (transcripts([interim]), interim["speech_final"], interim["from_finalize"]) == (["hello"], False, False)
+        assert interim["channel_index"] == [0, 1]
+        assert len(finals(results)) == 3
+    assert all(result["is_final"] for result in of(await said(gateway, f"{RAW}&interim_results=false"), "Results"))
+
+
+@pytest.mark.conformance("deepgram", "parameter vad_events", "done")
+@pytest.mark.conformance("deepgram", "event SpeechStarted", "done")
+async def test_speech_started(gateway: GatewayServer) -> None:
+    started = of(await said(gateway, f"{RAW}&vad_events=true"), "SpeechStarted")
+    assert started[0] == {"type": "SpeechStarted", "channel": [0, 1], "timestamp": 0.0}
+    assert [message["timestamp"] for message in started] == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.conformance("deepgram", "parameter endpointing", "done", "below 100 ms it is 100 ms; false: no pause is speech_final")
+async def test_is_final_against_speech_final(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[int] = []
+
+    class Cut(scripted.ScriptedDenoise):
+        """The first utterance is cut for its length."""
+
+        def _end(self, session: str, state: dict[str, Any], reason: Any) -> Any:
+            pauses.append(state["config"].pause_ms)
+            event = super()._end(session, state, reason)
+            return replace(event, payload=replace(event.payload, reason="length")) if state["count"] == 1 else event
+
+    monkeypatch.setattr(scripted, "ScriptedDenoise", Cut)
+    gateway = make_gateway()
+    assert [final["speech_final"] for final in finals(await said(gateway, f"{RAW}&endpointing=300"))] == [False, True, True]  # length, pause, end
+    assert set(pauses) == {300}
+    assert [final["speech_final"] for final in finals(await said(gateway, f"{RAW}&endpointing=false"))] == [False, False, True]
+    assert set(pauses) == {300, 0}
+    assert (await refused(gateway, f"{RAW}&endpointing=6000")).status_code == 400
+
+
+# --- Finalize, Configure, KeepAlive -----------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance("deepgram", "message Finalize", "done", "always answered, with an empty transcript when nothing was pending")
+async def test_finalize_is_always_answered(gateway: GatewayServer) -> None:
+    async with dial(gateway) as socket:
+        await tell(socket, "Finalize")  # before any audio
+        before = json.loads(await socket.recv())
+        await socket.send(SECOND[:RATE_HZ])
+        await tell(socket, "Finalize")  # half a second is pending
+        pending = json.loads(await socket.recv())
+        await tell(socket, "Finalize")  # nothing is
+        nothing = json.loads(await socket.recv())
+        await tell(socket, "CloseStream")
+        rest = await everything(socket)
+    assert [message["type"] for message in rest] == ["Metadata"]
+    for message in (before, pending, nothing):
+        assert (message["is_final"], message["speech_final"], message["from_finalize"]) == (True, True, True)
+    assert transcripts([before, pending, nothing]) == ["", "hello u1", ""]
+    assert alternative(nothing)["words"] == []
+    assert (nothing["start"], nothing["duration"]) == (0.5, 0.0)
+
+
+@pytest.mark.conformance("deepgram", "message Finalize", "done", "of one channel too")
+async def test_finalize_of_one_channel(gateway: GatewayServer) -> None:
+    async with dial(gateway, f"{RAW}&channels=2&multichannel=true") as socket:
+        await socket.send(SECOND)  # half a second of two channels
+        await tell(socket, "Finalize", channel=1)
+        answer = json.loads(await socket.recv())
+        assert (answer["channel_index"], answer["from_finalize"]) == ([1, 2], True)
+        await tell(socket, "Finalize")
+        both = [json.loads(await socket.recv()) for _ in range(2)]
+        assert sorted(message["channel_index"][0] for message in both) == [0, 1]
+        await tell(socket, "Finalize", channel=2)
+        assert json.loads(await socket.recv())["type"] == "Error"
+
+
+@pytest.mark.conformance("deepgram", "message Configure", "done", "keyterms for the utterances that begin after it; features of writing")
+@pytest.mark.conformance("deepgram", "event ConfigureSuccess", "done")
+async def test_configure_in_mid_stream(gateway: GatewayServer) -> None:
+    async with dial(gateway, f"{RAW}&keyterm=first&keywords=always:2") as socket:
+        await socket.send(SECOND)
+        assert transcripts([json.loads(await socket.recv())]) == ["hello u1 first always"]
+        await tell(socket, "Configure", keyterms=["second", "third"], features={"numerals": True})
+        answer = json.loads(await socket.recv())
+        assert (answer["type"], answer["keyterms"]) == ("ConfigureSuccess", ["second", "third"])
+        await socket.send(SECOND)
+        result = json.loads(await socket.recv())
+        assert transcripts([result]) == ["hello u2 second third always"]
+        assert answer["request_id"] == result["metadata"]["request_id"]
+        await tell(socket, "Configure", features={"punctuate": False})
+        assert json.loads(await socket.recv())["keyterms"] == ["second", "third", "always"]
+        await tell(socket, "Configure", keyterms=[])
+        assert json.loads(await socket.recv())["keyterms"] == []
+        await socket.send(SECOND)
+        assert transcripts([json.loads(await socket.recv())]) == ["hello u3 always"]
+
+
+async def test_configure_before_the_first_audio(gateway: GatewayServer) -> None:
+    async with dial(gateway) as socket:
+        await tell(socket, "Configure", keyterms=["early"])
+        assert json.loads(await socket.recv())["type"] == "ConfigureSuccess"
+        await socket.send(SECOND)
+        assert transcripts([json.loads(await socket.recv())]) == ["hello u1 early"]
+
+
+@pytest.mark.conformance("deepgram", "event ConfigureFailure", "done")
+async def test_too_many_keyterms(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(max_vocabulary_terms=2)
+    async with dial(gateway) as socket:
+        await tell(socket, "Configure", keyterms=["a", "b", "c"])
+        failure = json.loads(await socket.recv())
+        assert (failure["type"], failure["code"]) == ("ConfigureFailure", "CONFIGURE_KEYTERM_LIMIT_EXCEEDED")
+        assert failure["description"]
+        await socket.send(SECOND)
+        assert transcripts([json.loads(await socket.recv())]) == ["hello u1"]
+
+
+@pytest.mark.conformance("deepgram", "event Error", "done", "variant SchemaError; the stream goes on")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello?",
+        "[]",
+        "{}",
+        '{"type": ["Finalize"]}',
+        '{"type": "Subscribe"}',
+        '{"type": "Finalize", "channel": "left"}',
+        '{"type": "Configure", "keyterms": "one"}',
+        '{"type": "Configure", "features": {"magic": true}}',
+        "[" * 100_000,
+    ],
+)
+async def test_a_control_message_that_is_none(text: str, gateway: GatewayServer) -> None:
+    async with dial(gateway) as socket:
+        await socket.send(text)
+        error = json.loads(await socket.recv())
+        assert (error["type"], error["variant"]) == ("Error", "SchemaError")
+        assert error["description"]
+        assert text.startswith(error["message"])
+        await socket.send(SECOND)
+        assert transcripts([json.loads(await socket.recv())]) == ["hello u1"]
+
+
+@pytest.mark.conformance("deepgram", "message KeepAlive", "done", "no answer; without any message for 10 s: 1011 NET-0001")
+async def test_silence_closes_and_keep_alive_does_not(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listen.SILENT_S == 10.0
+    monkeypatch.setattr(listen, "SILENT_S", 0.5)
+    async with dial(gateway) as socket:
+        for _ in range(8):
+            await tell(socket, "KeepAlive")
+            await asyncio.sleep(0.1)
+        await socket.send(SECOND)
+        messages = await everything(socket)
+        assert socket.close_code == 1011
+        assert socket.close_reason.startswith("NET-0001")
+    assert transcripts(messages) == ["hello u1"]  # what was said comes first; KeepAlive brings nothing
+
+
+# --- UtteranceEnd -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance("deepgram", "parameter utterance_end_ms", "done")
+@pytest.mark.conformance("deepgram", "event UtteranceEnd", "done")
+async def test_utterance_end_after_the_gap(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    transcribe = scripted.transcribe
+
+    def rarely(ended: Any, config: Any) -> Any:
+        """Words in the first and the fifth second only."""
+        results = transcribe(ended, config)
+        if ended.utterance_id in ("u1", "u5"):
+            return results
+        return [replace(results[-1], text="", words=())]
+
+    monkeypatch.setattr(scripted, "transcribe", rarely)
+    gateway = make_gateway()
+    async with dial(gateway, f"{RAW}&interim_results=true&utterance_end_ms=1500") as socket:
+        await socket.send(SECOND * 4)
+        gap = await until(socket, lambda message: message["type"] == "UtteranceEnd")
+        assert gap == {"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": 1.0}
+        await socket.send(SECOND * 3)
+        await tell(socket, "CloseStream")
+        messages = await everything(socket)
+    assert transcripts(finals(messages)) == ["hello u5"]
+    assert [message["last_word_end"] for message in of(messages, "UtteranceEnd")] == [5.0]
+    assert messages.index(of(messages, "UtteranceEnd")[0]) > messages.index(finals(messages)[0])
+    without = await said(gateway, f"{RAW}&interim_results=true", SECOND * 4)
+    assert not of(without, "UtteranceEnd")
+    short = await said(gateway, f"{RAW}&interim_results=true&utterance_end_ms=4500", SECOND * 4)
+    assert not of(short, "UtteranceEnd")
+    needs = await refused(gateway, f"{RAW}&utterance_end_ms=1000")
+    assert "interim_results" in json.loads(needs.body)["err_msg"]
+
+
+# --- parameters -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance("deepgram", "parameter diarize", "done")
+@pytest.mark.conformance("deepgram", "parameter diarize_model", "done")
+async def test_speakers_are_numbers_from_zero(gateway: GatewayServer) -> None:
+    for asked in ("diarize=true", "diarize_model=latest"):
+        words = [alternative(final)["words"][0] for final in finals(await said(gateway, f"{RAW}&{asked}"))]
+        assert [word["speaker"] for word in words] == [0, 1, 0]
+
+
+@pytest.mark.conformance("deepgram", "parameter keyterm", "done")
+@pytest.mark.conformance("deepgram", "parameter keywords", "done", "of an intensifier only the sign counts")
+async def test_vocabulary(gateway: GatewayServer) -> None:
+    messages = await said(gateway, f"{RAW}&keyterm=alpha&keyterm=beta&keywords=gamma:2.5&keywords=delta&keywords=omega:-3", SECOND)
+    assert transcripts(finals(messages)) == ["hello u1 alpha beta gamma delta"]
+
+
+@pytest.mark.conformance("deepgram", "parameter multichannel", "done")
+@pytest.mark.conformance("deepgram", "parameter channels", "done")
+async def test_every_channel_is_heard_on_its_own(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: dict[str, bytearray] = {}
+    take = scripted.ScriptedDenoise._handle
+
+    def listening(self: Any, session: str, payload: Any, state: dict[str, Any]) -> Any:
+        if isinstance(payload, scripted.AudioReceived):
+            heard.setdefault(session, bytearray()).extend(payload.pcm_s16le)
+        return take(self, session, payload, state)
+
+    monkeypatch.setattr(scripted.ScriptedDenoise, "_handle", listening)
+    left, right = np.full(2 * RATE_HZ, 100, "<i2"), np.full(2 * RATE_HZ, 200, "<i2")
+    audio = np.stack([left, right], axis=1).tobytes()
+    messages = await said(gateway, f"{RAW}&channels=2&multichannel=true&vad_events=true", audio, piece=3333)  # no respect for frames
+    assert {bytes(pcm) for pcm in heard.values()} == {left.tobytes(), right.tobytes()}
+    assert sorted(final["channel_index"] for final in finals(messages)) == [[0, 2], [0, 2], [1, 2], [1, 2]]
+    assert {tuple(message["channel"]) for message in of(messages, "SpeechStarted")} == {(0, 2), (1, 2)}
+    assert len({final["metadata"]["request_id"] for final in finals(messages)}) == 1
+    assert (messages[-1]["duration"], messages[-1]["channels"]) == (2.0, 2)
+    mixed = await said(gateway, f"{RAW}&channels=2", audio)
+    assert [final["channel_index"] for final in finals(mixed)] == [[0, 1], [0, 1]]
+
+
+async def test_all_channels_or_none(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(max_sessions=2)
+    answer = await refused(gateway, f"{RAW}&channels=3&multichannel=true")
+    assert (answer.status_code, json.loads(answer.body)["err_code"]) == (503, "TOO_MANY_SESSIONS")
+    assert gateway._hub.open_sessions == 0
+    assert len(finals(await said(gateway, f"{RAW}&channels=2&multichannel=true", SECOND * 2))) == 2
+
+
+def _packets(codec: str, rate_hz: int, bit_rate: int = 0) -> list[bytes]:
+    context: Any = av.CodecContext.create(codec, "w")
+    context.sample_rate, context.layout, context.format = rate_hz, "mono", context.codec.audio_formats[0].name
+    if bit_rate:
+        context.bit_rate = bit_rate
+    context.open()
+    frame = av.AudioFrame.from_ndarray(TONE[None, :], format="s16", layout="mono")
+    frame.sample_rate = RATE_HZ
+    resampler = av.AudioResampler(context.format.name, "mono", rate_hz, frame_size=context.frame_size)
+    frames = (*resampler.resample(frame), *resampler.resample(None), None)
+    return [bytes(packet) for piece in frames for packet in context.encode(piece)]
+
+
+def _container(name: str, codec: str, rate_hz: int, channels: int = 1) -> bytes:
+    buffer = io.BytesIO()
+    layout = "mono" if channels == 1 else "stereo"
+    with av.open(buffer, "w", format=name) as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.repeat(TONE, channels)[None, :], format="s16", layout=layout)
+        frame.sample_rate = RATE_HZ
+        resampler = av.AudioResampler(stream.format, layout, rate_hz)
+        for piece in (*resampler.resample(frame), *resampler.resample(None), None):
+            for packet in stream.encode(piece):
+                container.mux(packet)
+    return buffer.getvalue()
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+# Two seconds each. For AMR-WB, speex and G.729 there is no encoder here: frames of a valid length, of which libav makes sound.
+ENCODED: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
+    "linear16": ("encoding=linear16&sample_rate=16000", lambda: _cut(TONE.tobytes(), 3001)),
+    "linear16 48 kHz": ("encoding=linear16&sample_rate=48000", lambda: _cut(np.repeat(TONE, 3).tobytes(), 3001)),
+    "linear32": ("encoding=linear32&sample_rate=16000", lambda: _cut((TONE / 32768).astype("<f4").tobytes(), 3001)),
+    "mulaw": ("encoding=mulaw&sample_rate=8000", lambda: _cut(bytes(range(256)) * 62 + bytes(128), 160)),
+    "alaw without a rate": ("encoding=alaw", lambda: _cut(bytes(range(256)) * 62 + bytes(128), 160)),
+    "flac": ("encoding=flac&sample_rate=16000", lambda: _cut(_container("flac", "flac", RATE_HZ), 3001)),
+    "ogg-opus": ("encoding=ogg-opus&sample_rate=48000", lambda: _cut(_container("ogg", "libopus", 48_000), 3001)),
+    "opus packets": ("encoding=opus&sample_rate=48000", lambda: _packets("libopus", 48_000)),
+    "opus in ogg": ("encoding=opus&sample_rate=48000", lambda: _cut(_container("ogg", "libopus", 48_000), 3001)),
+    "amr-nb": ("encoding=amr-nb&sample_rate=8000", lambda: _cut(b"".join(_packets("libopencore_amrnb", 8000, 12_200)), 7)),
+    "amr-nb with its magic": ("encoding=amr-nb", lambda: _cut(b"#!AMR\n" + b"".join(_packets("libopencore_amrnb", 8000, 12_200)), 4)),
+    "amr-wb": ("encoding=amr-wb&sample_rate=16000", lambda: [bytes([8 << 3 | 4]) + bytes(60)] * 100),
+    "speex": ("encoding=speex&sample_rate=8000", lambda: [bytes(1)] * 100),
+    "g729": ("encoding=g729&sample_rate=8000", lambda: _cut(bytes(range(200)) * 10, 7)),
+    "webm": ("", lambda: _cut(_container("webm", "libopus", 48_000), 3001)),
+    "wav": ("model=nova-3", lambda: _cut(_container("wav", "pcm_s16le", RATE_HZ), 3001)),
+    "mp3": ("", lambda: _cut(_container("mp3", "libmp3lame", RATE_HZ), 3001)),
+    "stereo wav": ("channels=2&multichannel=true", lambda: _cut(_container("wav", "pcm_s16le", RATE_HZ, 2), 3001)),
+}
+
+
+@pytest.mark.conformance("deepgram", "parameter encoding", "done", "all of theirs; left out, the container is told by its first bytes")
+@pytest.mark.conformance("deepgram", "parameter sample_rate", "done")
+@pytest.mark.parametrize("name", ENCODED)
+async def test_every_encoding(name: str, gateway: GatewayServer) -> None:
+    query, pieces = ENCODED[name]
+    async with dial(gateway, query) as socket:
+        for piece in pieces():
+            await socket.send(piece)
+        await tell(socket, "CloseStream")
+        messages = await everything(socket)
+        assert (socket.close_code, socket.close_reason) == (1000, "")
+    assert messages[-1]["duration"] == pytest.approx(2.0, abs=0.15)
+    assert len({message["channel_index"][0] for message in finals(messages)}) == (2 if "multichannel" in query else 1)
+
+
+@pytest.mark.conformance("deepgram", "close 1008 DATA-0000", "done", "audio that cannot be decoded")
+@pytest.mark.parametrize(
+    ("query", "data"),
+    [
+        ("", b"This is a poem and no sound at all, whatever you may think."),
+        ("", bytes(1000)),
+        ("", _container("wav", "pcm_s16le", RATE_HZ)[:40]),
+        ("encoding=opus&sample_rate=48000", b"\xff" * 40),
+        ("encoding=linear16&sample_rate=16000", b"This is a poem and no sound at all, whatever you may think."),
+        ("channels=3&multichannel=true", _container("wav", "pcm_s16le", RATE_HZ, 2)),
+    ],
+)
+async def test_what_is_no_audio(query: str, data: bytes, gateway: GatewayServer) -> None:
+    async with dial(gateway, query) as socket:
+        await socket.send(data)
+        await tell(socket, "CloseStream")
+        messages = await everything(socket)
+        assert socket.close_code == 1008
+        assert socket.close_reason.startswith("DATA-0000: ")
+    assert not messages
+
+
+@pytest.mark.conformance("deepgram", "parameter language", "done", "multi is detected; what the engine does not know is refused")
+async def test_languages(gateway: GatewayServer) -> None:
+    final = finals(await said(gateway, f"{RAW}&language=multi", SECOND))[0]
+    assert alternative(final)["languages"] == ["en"]
+    assert alternative(final)["words"][0]["language"] == "en"
+    assert "languages" not in alternative(finals(await said(gateway, f"{RAW}&language=en-US", SECOND))[0])
+    answer = await refused(gateway, f"{RAW}&language=tlh")
+    assert (answer.status_code, json.loads(answer.body)["err_code"]) == (400, "UNSUPPORTED_LANGUAGE")
+
+
+@pytest.mark.conformance("deepgram", "parameter tag", "done")
+@pytest.mark.conformance("deepgram", "parameter extra", "done")
+async def test_tags_and_extra_come_back(gateway: GatewayServer) -> None:
+    metadata = (await said(gateway, f"{RAW}&tag=a&tag=b&extra=one:1&extra=two:2:2", SECOND))[-1]
+    assert (metadata["tags"], metadata["extra"]) == (["a", "b"], {"one": "1", "two": "2:2"})
+
+
+@pytest.mark.conformance("deepgram", "parameter voice", "done", "ours: how it sounds, inside the alternative")
+async def test_voice(gateway: GatewayServer) -> None:
+    voice = alternative(finals(await said(gateway, f"{RAW}&voice=true", SECOND))[0])["voice"]
+    assert voice["pitch"] == {"value": 210.0, "confidence": 0.9, "unit": "Hz"}
+    assert voice["sentiment"]["value"] == "neutral"
+
+
+@pytest.mark.conformance("deepgram", "parameter mip_opt_out", "done", "the audio is not stored")
+async def test_opting_out_keeps_no_audio(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+    transcribe = scripted.transcribe
+
+    class Asking(scripted.ScriptedResults):
+        def process(self, batch: Any) -> Any:
+            kept.extend(event.payload.config.keep_audio for event in batch if isinstance(event.payload, scripted.SessionOpened))
+            return super().process(batch)
+
+    monkeypatch.setattr(scripted, "ScriptedResults", Asking)
+    with scripted.gateways() as make:
+        asking = make()
+        await said(asking, f"{RAW}&mip_opt_out=true", SECOND)
+        assert set(kept) == {False}
+        await said(asking, RAW, SECOND)
+        assert set(kept) == {False, True}
+    assert transcribe is scripted.transcribe
+
+
+@pytest.mark.conformance("deepgram", "parameter version", "accepted without effect")
+@pytest.mark.conformance("deepgram", "parameter language_hint", "accepted without effect")
+@pytest.mark.conformance("deepgram", "parameter no_delay", "accepted without effect")
+@pytest.mark.conformance("deepgram", "parameter filler_words", "accepted without effect")
+@pytest.mark.conformance("deepgram", "parameter tier", "accepted without effect")
+@pytest.mark.conformance("deepgram", "parameter alternatives", "accepted without effect", "1; more are refused")
+@pytest.mark.conformance("deepgram", "parameter diarize_version", "accepted without effect")
+async def test_accepted_without_effect(gateway: GatewayServer) -> None:
+    asked = "version=latest&language_hint=en&language_hint=de&no_delay=true&filler_words=true&tier=nova&alternatives=1&diarize_version=1"
+    messages = await said(gateway, f"{RAW}&{asked}")
     assert transcripts(of(messages, "Results")) == ["hello u1", "hello u2", "hello u3"]
-    print(json.dumps(messages[0]), json.dumps(messages[-1]))
 
 
-async def test_refused(gateway: GatewayServer) -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        async with dial(gateway, "detect_entities=true"):
-            pass
-    print(refused.value.response.status_code, refused.value.response.headers, refused.value.response.body)
+@pytest.mark.conformance("deepgram", "parameter detect_entities", "refused", "no engine here finds entities")
+@pytest.mark.parametrize(
+    ("query", "code", "says"),
+    [
+        ("detect_entities=true", "NOT_SUPPORTED", "detect_entities"),
+        ("redact=pii", "NOT_SUPPORTED", "pii"),
+        ("alternatives=3", "INVALID_PARAMETER", "alternatives"),
+        ("colour=blue", "INVALID_PARAMETER", "colour"),
+        ("summarize=v2", "INVALID_PARAMETER", "files"),
+        ("interim_results=1", "INVALID_PARAMETER", "true or false"),
+        ("channels=99", "INVALID_PARAMETER", "from 1 to 8"),
+        ("channels=2&channels=2", "INVALID_PARAMETER", "once"),
+        ("diarize_model=v9", "INVALID_PARAMETER", "latest"),
+        ("encoding=gsm", "UNSUPPORTED_ENCODING", "linear16"),
+        ("encoding=linear16", "INVALID_PARAMETER", "sample_rate"),
+        ("encoding=linear16&sample_rate=96000", "UNSUPPORTED_SAMPLE_RATE", "48000"),
+        ("keywords=a:loud", "INVALID_PARAMETER", "keywords"),
+        ("replace=:b", "INVALID_PARAMETER", "replace"),
+        ("extra=nothing", "INVALID_PARAMETER", "key:value"),
+        ("tag=" + "x" * 3000, "INVALID_PARAMETER", "2048"),
+        ("callback=ftp://example.org", "URL_REFUSED", "http"),
+    ],
+)
+async def test_refused_before_the_upgrade(query: str, code: str, says: str, gateway: GatewayServer) -> None:
+    answer = await refused(gateway, query)
+    body = json.loads(answer.body)
+    theirs = {"INVALID_PARAMETER": "INVALID_QUERY_PARAMETER", "URL_REFUSED": "REMOTE_CONTENT_ERROR"}
+    assert (answer.status_code, body["err_code"]) == (400, theirs.get(code, code))
+    assert says in body["err_msg"]
+    assert answer.headers["dg-request-id"] == body["request_id"]
+    assert answer.headers["dg-error"]
+    assert gateway._hub.open_sessions == 0

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -239,14 +239,14 @@ class ListenConnection:
         is_timed = bool(words)
         if not is_timed:  # an engine that tells no times yet: the words are written all the same
             words = [JoinedWord(text, result.start_s, result.end_s, result.confidence, "") for text in result.text.split()]
+        await self._note_words(channel, result.utterance_id, words, result.end_s, is_final=False)
         written = write(words, self._wording, result.language or "en")
         await self._results(channel, result.start_s, result.end_s, written, result.confidence, result.language, is_timed=is_timed, is_final=False)
-        if self._gaps and words:
-            self._gaps[channel].heard(result.utterance_id, words[-1].end_s, is_final=False)
 
     async def _final(self, channel: int, final: Final) -> None:
         utterance = final.utterance
         self._engine = final.engine if final.engine.name else self._engine
+        await self._note_words(channel, utterance.utterance_id, utterance.words, utterance.end_s, is_final=True)
         written = write(utterance.words, self._wording, utterance.language or "en")
         is_flush = final.end_reason == "finalize"
         self._has_flushed[channel] = self._has_flushed[channel] or is_flush
@@ -262,8 +262,6 @@ class ListenConnection:
             is_flush=is_flush,
             attributes=utterance.attributes,
         )
-        if self._gaps and utterance.words:
-            self._gaps[channel].heard(utterance.utterance_id, utterance.words[-1].end_s, is_final=True)
 
     async def _flushed(self, channel: int) -> None:
         """The answer to a Finalize that found nothing to finalize."""
@@ -307,6 +305,13 @@ class ListenConnection:
                 "metadata": {"request_id": self._request_id, "model_uuid": model_uuid(self._engine), "model_info": model_info(self._engine)},
             }
         )
+
+    async def _note_words(self, channel: int, utterance_id: str, words: Sequence[JoinedWord], covered_s: float, *, is_final: bool) -> None:
+        if self._gaps and words:
+            gap = self._gaps[channel]
+            last_word_end_s = gap.heard(utterance_id, (words[0].start_s, words[-1].end_s), covered_s, is_final=is_final)
+            if last_word_end_s is not None:
+                await self._utterance_end(channel, last_word_end_s)
 
     async def _watch_gaps(self) -> None:
         while self._gaps:
