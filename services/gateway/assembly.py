@@ -100,7 +100,7 @@ class Assembly:
                 self._passed.add(key)
                 if head.transcribed is not None and head.transcribed.text:
                     utterance = join(head.transcribed, head.diarized, head.classified.values())
-                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause", self._number())
+                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause", self._number(), head.transcribed.engine)
             else:
                 return
         if is_finished and not self._is_closed:

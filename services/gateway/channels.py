@@ -45,8 +45,9 @@ def separate(spool: IO[bytes], asked: Asked, max_audio_s: float, *, is_by_channe
     spool.seek(0)
     if channels > MAX_CHANNELS:
         raise Refused("INVALID_PARAMETER", f"{channels} channels are more than the {MAX_CHANNELS} that are heard apart; leave multichannel out.")
-    pieces = _raw_pieces(spool, asked, max_audio_s) if is_raw else decoded(spool, max_audio_s, is_mixed=False)  # type: ignore[arg-type]
-    recordings = Recordings(tuple(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) for _ in range(channels if is_by_channel else 1)))
+    pieces = _raw_pieces(spool, asked, max_audio_s) if is_raw else decoded(spool, max_audio_s, channels)  # type: ignore[arg-type]
+    count = channels if is_by_channel else 1
+    recordings = Recordings(tuple(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) for _ in range(count)))  # noqa: SIM115  # closed together
     try:
         _write(recordings.spools, pieces, channels)
     except BaseException:
@@ -102,9 +103,7 @@ async def run_all(
     hub: SessionHub, sessions: Sequence[LiveSession], asked: Asked, recordings: Recordings, request: Request | None
 ) -> list[FileResult]:
     """Each recording as its session, all at once; results in the channels' order. The first that fails ends them all and is raised."""
-    runs = [
-        asyncio.create_task(FileRun(hub, session, asked).run(spool, request)) for session, spool in zip(sessions, recordings.spools, strict=True)
-    ]
+    runs = [asyncio.create_task(FileRun(hub, session, asked).run(spool, request)) for session, spool in zip(sessions, recordings.spools, strict=True)]
     try:
         return list(await asyncio.gather(*runs))
     finally:

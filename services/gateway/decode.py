@@ -162,16 +162,18 @@ def _audio_of(container: Any) -> Any:
     return container.streams.audio[0]
 
 
-def decoded(source: Source, max_audio_s: float, *, is_mixed: bool = True) -> Iterator[tuple[int, bytes]]:
+def decoded(source: Source, max_audio_s: float, channels: int = 1) -> Iterator[tuple[int, bytes]]:
     """Rate and pcm_s16le, piece by piece, of any container libav reads. Rates above 48 kHz come as 48 kHz, below 8 kHz as 8 kHz.
 
-    All channels mixed to one, or, not ``is_mixed``, interleaved. Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO
-    (it ends in the middle of something), AUDIO_TOO_LONG.
+    One channel is what the container's channels are mixed to; more come interleaved as they are, and the container must have as many.
+    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO (it ends in the middle of something), AUDIO_TOO_LONG.
     """
     with _opened(source) as container:
         stream = _audio_of(container)
         rate_hz = min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ)
-        resampler = av.AudioResampler("s16", "mono" if is_mixed else None, rate_hz)
+        if channels not in (1, stream.channels):
+            raise Refused("INVALID_AUDIO_FORMAT", f"The audio has {stream.channels} channels and not {channels}.")
+        resampler = av.AudioResampler("s16", "mono" if channels == 1 else stream.layout, rate_hz)
         samples = 0
         try:
             for frame in container.decode(stream):
@@ -196,8 +198,10 @@ class ContainerDecoder:
     ``on_audio(rate, pcm)``, ``on_end(None | Refused)`` are called from that thread.
     """
 
-    def __init__(self, max_audio_s: float, on_audio: Callable[[int, bytes], None], on_end: Callable[[Refused | None], None]) -> None:
-        self._max_audio_s, self._on_audio, self._on_end = max_audio_s, on_audio, on_end
+    def __init__(
+        self, max_audio_s: float, on_audio: Callable[[int, bytes], None], on_end: Callable[[Refused | None], None], channels: int = 1
+    ) -> None:
+        self._max_audio_s, self._on_audio, self._on_end, self._channels = max_audio_s, on_audio, on_end, channels
         self._pipe = _Pipe()
         self._fed = 0
         self._produced = 0
@@ -235,7 +239,7 @@ class ContainerDecoder:
     def _run(self) -> None:
         failure: Refused | None = None
         try:
-            for rate_hz, pcm in decoded(self._pipe, self._max_audio_s):
+            for rate_hz, pcm in decoded(self._pipe, self._max_audio_s, self._channels):
                 if self._is_abandoned:
                     return
                 self._produced += len(pcm)

@@ -206,7 +206,10 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
 
 @pytest.fixture
 def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
-    """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer; ``beside``: another of the same platform."""
+    """``make_gateway(setting=value)`` gives a started gateway;
+
+    ``leave_out`` names stages that shall never answer; ``beside``: another of the same platform.
+    """
     with gateways() as make:
         yield make
 

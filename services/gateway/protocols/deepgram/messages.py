@@ -1,0 +1,57 @@
+"""The JSON that live and pre-recorded answers share: words, alternatives, the engine behind them, speakers as numbers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from services.gateway.wording.wording import Wording, WrittenWord
+from voxrelay.events import Engine
+from voxrelay.shapes import attributes_json
+
+NAMESPACE = uuid.UUID("6f3d0e0a-5b0b-5f7e-9a57-3a2f6f2f6c11")  # of model ids: an engine has the same everywhere
+NO_ENGINE = Engine("voxrelay", version("voxrelay"))  # until one has answered
+
+
+def model_uuid(engine: Engine) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"{engine.name}/{engine.version}/{engine.model_digest}"))
+
+
+def model_info(engine: Engine) -> dict[str, str]:
+    """What really worked, whatever model was asked for."""
+    return {"name": engine.name, "version": engine.version, "arch": engine.name}
+
+
+def speaker_number(speaker: str) -> int | None:
+    """``S1`` is 0; None while unknown."""
+    digits = speaker.removeprefix("S")
+    return int(digits) - 1 if digits.isdigit() else None
+
+
+def word_json(word: WrittenWord, wording: Wording, *, with_speaker: bool, language: str = "") -> dict[str, Any]:
+    """``punctuated_word`` where punctuation was asked for; ``language`` where one is given."""
+    fields: dict[str, Any] = {
+        "word": word.heard,
+        "start": round(word.start_s, 3),
+        "end": round(word.end_s, 3),
+        "confidence": round(word.confidence, 3),
+    }
+    if wording.punctuate or wording.smart_format:
+        fields["punctuated_word"] = word.written
+    number = speaker_number(word.speaker)
+    if with_speaker and number is not None:
+        fields["speaker"] = number
+    if language:
+        fields["language"] = language
+    return fields
+
+
+def transcript_of(words: Sequence[WrittenWord]) -> str:
+    return " ".join(word.written for word in words if word.written)
+
+
+def voice_json(attributes: Any) -> dict[str, Any]:
+    """How it sounds (``voice=true``): docs/attributes.md says what there is."""
+    return attributes_json(attributes)
