@@ -30,9 +30,10 @@ class PacketDecoder:
         self._encoding, self._rest, self._is_first = encoding, b"", True
         self.rate_hz = _RATES_HZ.get(encoding, announced_rate_hz)
         layout = "mono" if channels == 1 else f"{channels}c" if channels > 2 else "stereo"
-        self._codec: Any = av.CodecContext.create(_CODECS[encoding], "r")
-        self._codec.sample_rate = self.rate_hz
-        self._codec.layout = layout if encoding == "opus" else "mono"
+        codec: Any = av.CodecContext.create(_CODECS[encoding], "r")
+        codec.sample_rate = self.rate_hz
+        codec.layout = layout if encoding == "opus" else "mono"
+        self._codec = codec
         self._resampler = av.AudioResampler("s16", layout, self.rate_hz)
 
     def feed(self, data: bytes) -> bytes:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from services.gateway.shapes import rfc3339
 from services.gateway.wording.wording import Wording, WrittenWord
-from voxrelay.events import Engine
+from voxrelay.events import Attribute, Engine
 from voxrelay.shapes import attributes_json
 
 NAMESPACE = uuid.UUID("6f3d0e0a-5b0b-5f7e-9a57-3a2f6f2f6c11")  # of model ids: an engine has the same everywhere
@@ -52,6 +53,50 @@ def transcript_of(words: Sequence[WrittenWord]) -> str:
     return " ".join(word.written for word in words if word.written)
 
 
-def voice_json(attributes: Any) -> dict[str, Any]:
-    """How it sounds (``voice=true``): docs/attributes.md says what there is."""
-    return attributes_json(attributes)
+def results_json(
+    words: Sequence[WrittenWord],
+    wording: Wording,
+    confidence: float,
+    language: str,
+    *,
+    is_timed: bool,
+    with_speaker: bool,
+    attributes: tuple[Attribute, ...] | None,
+) -> dict[str, Any]:
+    """The ``channel`` of a Results message. ``language`` where languages are told; ``attributes`` where the voice is."""
+    alternative: dict[str, Any] = {
+        "transcript": transcript_of(words),
+        "confidence": round(confidence, 3),
+        "words": [word_json(word, wording, with_speaker=with_speaker, language=language) for word in words] if is_timed else [],
+    }
+    if language:
+        alternative["languages"] = [language]
+    if attributes is not None:
+        alternative["voice"] = attributes_json(attributes)
+    return {"alternatives": [alternative]}
+
+
+def metadata_json(
+    request_id: str,
+    sha256: str,
+    created_at: float,
+    duration_s: float,
+    channels: int,
+    engine: Engine,
+    tags: Sequence[str],
+    extra: dict[str, str],
+) -> dict[str, Any]:
+    """The Metadata message, last before the end. ``tags`` and ``extra`` where the client gave some."""
+    model = model_uuid(engine)
+    message = {
+        "type": "Metadata",
+        "transaction_key": "deprecated",
+        "request_id": request_id,
+        "sha256": sha256,
+        "created": rfc3339(created_at),
+        "duration": round(duration_s, 3),
+        "channels": channels,
+        "models": [model],
+        "model_info": {model: model_info(engine)},
+    }
+    return message | ({"tags": list(tags)} if tags else {}) | ({"extra": extra} if extra else {})

@@ -289,6 +289,7 @@ class Live:
     asked: Asked
     wording: Wording
     channels: int  # heard each on its own
+    keywords: tuple[str, ...]  # those that Configure does not replace
     has_interims: bool
     has_speech_started: bool
     has_speakers: bool
@@ -313,6 +314,7 @@ def live_of(query: Iterable[tuple[str, str]], settings: GatewaySettings) -> Live
         asked=asked,
         wording=wording_of(values),
         channels=values["channels"] if values["multichannel"] else 1,
+        keywords=tuple(term for term in values["keywords"] if term),
         has_interims=values["interim_results"],
         has_speech_started=values["vad_events"],
         has_speakers="diarize" in asked.config.stages,
