@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -39,7 +36,7 @@ async def tell(socket: ClientConnection, kind: str, **fields: Any) -> None:
     await socket.send(json.dumps({"type": kind} | fields))
 
 
-async def said(gateway: GatewayServer, query: str, audio: bytes = SECOND * 2 + SECOND[: RATE_HZ]) -> list[dict[str, Any]]:
+async def said(gateway: GatewayServer, query: str, audio: bytes = SECOND * 2 + SECOND[:RATE_HZ]) -> list[dict[str, Any]]:
     """Everything the server answers to this audio, with a proper end on both sides."""
     async with dial(gateway, query) as socket:
         for at in range(0, len(audio), 3200):
