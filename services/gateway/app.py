@@ -14,7 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, native, sessions, speak
+from services.gateway.protocols import files, models, native, sessions, speak
+from services.gateway.protocols.deepgram import access as deepgram_access
+from services.gateway.protocols.deepgram import files as deepgram_files
 from services.gateway.protocols.deepgram import listen as deepgram_listen
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
@@ -32,6 +34,9 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(native.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
+    app.include_router(deepgram_files.router(hub, gate))
+    app.include_router(deepgram_access.router(gate))
+    app.include_router(models.router(hub.settings, gate))
     app.include_router(deepgram_listen.router(hub, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))

@@ -9,7 +9,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -91,6 +91,11 @@ def check_rate(sample_rate_hz: int) -> None:
         raise Refused("UNSUPPORTED_SAMPLE_RATE", message)
 
 
+def _begins_layer_3(head: bytes) -> bool:
+    """A frame header of MPEG layer III with a bit rate and a sampling rate that exist: FF FF alone is a quiet sample."""
+    return len(head) > 2 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
+
+
 def sniff(head: bytes) -> str:
     """The container that the first bytes (16 are enough) say it is; empty for none that is known."""
     if head[:4] == b"\x1a\x45\xdf\xa3":
@@ -107,9 +112,7 @@ def sniff(head: bytes) -> str:
         return "mp3"
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
-        return "mp3"
-    return ""
+    return "mp3" if _begins_layer_3(head) else ""
 
 
 class _Pipe(io.RawIOBase):
@@ -134,23 +137,39 @@ class _Pipe(io.RawIOBase):
         return given
 
 
-def decoded(source: io.RawIOBase | io.BufferedIOBase | str, max_audio_s: float, channels: int = 1) -> Iterator[tuple[int, bytes]]:
-    """Rate and pcm_s16le, piece by piece, of any container libav reads. Rates above 48 kHz come as 48 kHz, below 8 kHz as 8 kHz.
+Source = io.RawIOBase | io.BufferedIOBase | str
 
-    One channel is what the container's channels are mixed to; more come interleaved as they are, and the container must have as many.
-    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO (it ends in the middle of something), AUDIO_TOO_LONG.
-    """
+
+def channels_of(source: Source) -> int:
+    """How many channels the audio in this container has. Raises ``Refused`` INVALID_AUDIO_FORMAT."""
+    with _opened(source) as container:
+        return int(_audio_of(container).channels)
+
+
+def _opened(source: Source) -> Any:
     try:
-        container = av.open(source, "r", metadata_errors="ignore")
+        return av.open(source, "r", metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise Refused(
             "INVALID_AUDIO_FORMAT",
             "The bytes are no audio that can be decoded, or break off within their header; send wav, flac, mp3, m4a, ogg, webm, mp4 or mkv.",
         ) from error
-    with container:
-        if not container.streams.audio:
-            raise Refused("INVALID_AUDIO_FORMAT", "There is no audio stream in this file.")
-        stream = container.streams.audio[0]
+
+
+def _audio_of(container: Any) -> Any:
+    if not container.streams.audio:
+        raise Refused("INVALID_AUDIO_FORMAT", "There is no audio stream in this file.")
+    return container.streams.audio[0]
+
+
+def decoded(source: Source, max_audio_s: float, channels: int = 1) -> Iterator[tuple[int, bytes]]:
+    """Rate and pcm_s16le, piece by piece, of any container libav reads. Rates above 48 kHz come as 48 kHz, below 8 kHz as 8 kHz.
+
+    One channel is what the container's channels are mixed to; more come interleaved as they are, and the container must have as many.
+    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO (it ends in the middle of something), AUDIO_TOO_LONG.
+    """
+    with _opened(source) as container:
+        stream = _audio_of(container)
         rate_hz = min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ)
         if channels not in (1, stream.channels):
             raise Refused("INVALID_AUDIO_FORMAT", f"The audio has {stream.channels} channels and not {channels}.")

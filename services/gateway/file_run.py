@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 from fastapi import Request
@@ -14,6 +14,7 @@ from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.updates import Closed, Failed, Final
 from voxrelay.errors import Refused
+from voxrelay.events import Engine
 from voxrelay.join import JoinedUtterance
 
 VANISH_LOOK_S = 1.0
@@ -26,6 +27,7 @@ class FileResult:
     session_id: str
     audio_seconds: float
     utterances: tuple[JoinedUtterance, ...]
+    engine: Engine = field(default_factory=Engine)  # it found the words; nameless where there are none
 
 
 def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes]]:
@@ -94,13 +96,14 @@ class FileRun:
         await self._session.close()
 
     async def _collect(self) -> FileResult:
-        utterances = []
+        utterances, engine = [], Engine()
         audio_seconds = 0.0
         async for update in self._session.updates():
             if isinstance(update, Final):
                 utterances.append(update.utterance)
+                engine = update.engine
             elif isinstance(update, Failed):
                 raise Refused(update.code, update.message)
             elif isinstance(update, Closed):
                 audio_seconds = update.audio_seconds
-        return FileResult(self._session.id, audio_seconds, tuple(utterances))
+        return FileResult(self._session.id, audio_seconds, tuple(utterances), engine)

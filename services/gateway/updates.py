@@ -30,11 +30,15 @@ class Interim:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """In the order the utterances were spoken; nothing of this utterance comes after it. ``engine`` found the words."""
+    """In the order the utterances were spoken; nothing of this utterance comes after it.
+
+    ``sequence`` numbers the updates that a client must not miss: 1, 2, 3 … within the session, the same whichever process tells them.
+    """
 
     utterance: JoinedUtterance
     end_reason: str
-    engine: Engine = field(default_factory=Engine)
+    sequence: int = 0
+    engine: Engine = field(default_factory=Engine)  # it found the words
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Finalized:
     """Everything said before the client's ``ordinal``-th finalize has been sent as final."""
 
     ordinal: int
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Closed:
     """All stages the session asked for have finished."""
 
     audio_seconds: float
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +63,5 @@ class Failed:
     message: str
 
 
+Numbered = Final | Finalized | Closed
 Update = SpeechStarted | SpeechEnded | Interim | Final | Finalized | Closed | Failed

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import jwt
 from starlette.requests import HTTPConnection
@@ -55,6 +57,17 @@ class Gate:
     async def grant(self, caller: Caller, ttl_s: int) -> str:
         """A token that lets its bearer in as this caller for ``ttl_s`` seconds: what a browser gets instead of a key."""
         return jwt.encode({"sub": caller.owner, "exp": int(time.time()) + ttl_s}, self._secret, algorithm=ALGORITHM)
+
+    async def seal(self, purpose: str, claims: Mapping[str, Any], ttl_s: float) -> str:
+        """Claims that come back unforged and not too late."""
+        return jwt.encode({**claims, "aud": purpose, "exp": int(time.time() + ttl_s)}, self._secret, algorithm=ALGORITHM)
+
+    async def unseal(self, purpose: str, sealed: str) -> dict[str, Any] | None:
+        """The claims sealed for this purpose; None for what is not ours or too old."""
+        try:
+            return jwt.decode(sealed, self._secret, algorithms=[ALGORITHM], audience=purpose, options={"require": ["exp", "aud"]})
+        except jwt.InvalidTokenError:
+            return None
 
     async def take_place(self, caller: Caller, session_id: str) -> None:
         """A session of this caller begins. Raises ``Refused`` SESSION_LIMIT, QUOTA_EXCEEDED."""

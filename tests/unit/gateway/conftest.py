@@ -181,15 +181,17 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
     """Gives what starts gateways; all are stopped at the end."""
     started: list[tuple[GatewayServer, ServiceThreads]] = []
 
-    def make(leave_out: Sequence[str] = (), **changes: Any) -> GatewayServer:
-        bus = MemoryBus()
+    def make(leave_out: Sequence[str] = (), beside: GatewayServer | None = None, **changes: Any) -> GatewayServer:
+        bus = beside._bus if beside else MemoryBus()
         bus.create_topics(topic_specs(4))
         service = scripted_service()
         kept = Service("scripted", [part for part in service.stages if part.node.name not in leave_out])
-        threads = ServiceThreads(bus, PlatformSettings(), [kept])
+        threads = ServiceThreads(bus, PlatformSettings(), [] if beside else [kept])
         threads.start()
         settings = GatewaySettings(port=0, grpc_port=0, drain_s=0.0).model_copy(update=changes)
         server = GatewayServer(bus, settings, "127.0.0.1", {}, None)
+        if beside:
+            server._gate = beside._gate
         server.start()
         started.append((server, threads))
         return server
@@ -204,7 +206,10 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
 
 @pytest.fixture
 def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
-    """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer."""
+    """``make_gateway(setting=value)`` gives a started gateway;
+
+    ``leave_out`` names stages that shall never answer; ``beside``: another of the same platform.
+    """
     with gateways() as make:
         yield make
 

@@ -59,7 +59,7 @@ async def test_a_whole_session(gateway: GatewayServer) -> None:
         messages = await everything(socket)
         assert socket.close_code == 1000
     assert messages[0]["type"] == "session"
-    assert messages[-1] == {"type": "closed", "audio_seconds": 2.5}
+    assert messages[-1] == {"type": "closed", "audio_seconds": 2.5, "sequence": 4}
     finals = of(messages, "final")
     assert [final["transcript"] for final in finals] == ["hello u1", "hello u2", "hello u3"]
     assert [final["speaker"] for final in finals] == ["S1", "S2", "S1"]
@@ -247,7 +247,7 @@ async def test_nothing_at_all_is_closed_properly(gateway: GatewayServer) -> None
     async with dial(gateway) as socket:
         await socket.send(json.dumps({"type": "close_stream"}))
         messages = await everything(socket)
-    assert messages[-1] == {"type": "closed", "audio_seconds": 0.0}
+    assert messages[-1] == {"type": "closed", "audio_seconds": 0.0, "sequence": 1}
 
 
 async def test_keys(make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture) -> None:
@@ -299,7 +299,8 @@ async def test_too_many_sessions_are_refused_and_leaving_makes_room(make_gateway
     raise AssertionError("the place of a session that left was never given away")
 
 
-async def test_a_client_that_vanishes_leaves_nothing_behind(gateway: GatewayServer) -> None:
+async def test_a_client_that_vanishes_leaves_nothing_behind(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(resume_s=0.2)
     async with dial(gateway) as socket:
         await socket.send(SECOND)
         await socket.recv()

@@ -46,6 +46,10 @@ class Channels:
         self._rest = b""
 
     @property
+    def config(self) -> SessionConfig:
+        return self._sessions[0].config
+
+    @property
     def has_begun(self) -> bool:
         return all(session.has_begun for session in self._sessions)
 
