@@ -139,7 +139,7 @@ class Assembly:
             utterance.classified[event.producer] = replace(payload, attributes=wanted)
 
     def _is_complete(self, utterance: _Utterance) -> bool:
-        if utterance.ended is None:  # its boundary comes on another topic, and may be later than its words
+        if utterance.ended is None:  # its words overtook its end, which says why it ended
             return False
         if "transcribe" in self._expected and (utterance.transcribed is None or not utterance.transcribed.is_final):
             return False

@@ -107,7 +107,8 @@ class Intake:
             return
         if encoding in PACKET_ENCODINGS and not found:
             packets = self._raw = PacketDecoder(encoding, self.asked.config.sample_rate_hz, self.asked.config.channels)
-            await self._session.begin(replace(self.asked.config, sample_rate_hz=packets.rate_hz))
+            if not self._session.has_begun:
+                await self._session.begin(replace(self.asked.config, sample_rate_hz=packets.rate_hz))
             return
         if not found:
             raise Refused("INVALID_AUDIO_FORMAT", "The first bytes are no known container; set 'encoding' for raw audio.")

@@ -545,12 +545,11 @@ async def test_opting_out_keeps_no_audio(gateway: GatewayServer, monkeypatch: py
 @pytest.mark.conformance("deepgram", "parameter version", "accepted without effect")
 @pytest.mark.conformance("deepgram", "parameter language_hint", "accepted without effect")
 @pytest.mark.conformance("deepgram", "parameter no_delay", "accepted without effect")
-@pytest.mark.conformance("deepgram", "parameter filler_words", "accepted without effect")
 @pytest.mark.conformance("deepgram", "parameter tier", "accepted without effect")
 @pytest.mark.conformance("deepgram", "parameter alternatives", "accepted without effect", "1; more are refused")
 @pytest.mark.conformance("deepgram", "parameter diarize_version", "accepted without effect")
 async def test_accepted_without_effect(gateway: GatewayServer) -> None:
-    asked = "version=latest&language_hint=en&language_hint=de&no_delay=true&filler_words=true&tier=nova&alternatives=1&diarize_version=1"
+    asked = "version=latest&language_hint=en&language_hint=de&no_delay=true&tier=nova&alternatives=1&diarize_version=1"
     messages = await said(gateway, f"{RAW}&{asked}")
     assert transcripts(of(messages, "Results")) == ["hello u1", "hello u2", "hello u3"]
 
@@ -587,3 +586,207 @@ async def test_refused_before_the_upgrade(query: str, code: str, says: str, gate
     assert answer.headers["dg-request-id"] == body["request_id"]
     assert answer.headers["dg-error"]
     assert gateway._hub.open_sessions == 0
+
+
+# --- how it is written ------------------------------------------------------------------------------------------------
+
+
+def _says(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every utterance is this text from now on, words of a tenth of a second."""
+
+    def answer(ended: Any, config: Any) -> Any:
+        start_s = ended.start_sample / RATE_HZ
+        words = tuple(scripted.Word(word, start_s + n / 10, start_s + (n + 1) / 10, 0.9) for n, word in enumerate(text.split()))
+        interim = scripted.SegmentTranscribed(ended.utterance_id, 1, False, start_s, start_s + 1, text, 0.5)  # without times
+        return interim, scripted.SegmentTranscribed(ended.utterance_id, 2, True, start_s, start_s + 1, text, 0.9, words, "en")
+
+    monkeypatch.setattr(scripted, "transcribe", answer)
+
+
+@pytest.mark.conformance("deepgram", "parameter punctuate", "done")
+@pytest.mark.conformance("deepgram", "parameter smart_format", "done")
+@pytest.mark.conformance("deepgram", "parameter numerals", "done")
+@pytest.mark.conformance("deepgram", "parameter dictation", "done")
+@pytest.mark.conformance("deepgram", "parameter profanity_filter", "done")
+@pytest.mark.conformance("deepgram", "parameter filler_words", "done")
+@pytest.mark.conformance("deepgram", "parameter redact", "done")
+@pytest.mark.conformance("deepgram", "parameter replace", "done")
+@pytest.mark.parametrize(
+    ("query", "heard", "written"),
+    [
+        ("", "i have twenty two cats", "i have twenty two cats"),
+        ("punctuate=true", "i have cats", "I have cats."),
+        ("smart_format=true", "i have twenty two cats", "I have 22 cats."),
+        ("numerals=true", "i have twenty two cats", "i have 22 cats"),
+        ("dictation=true&punctuate=true", "dear sir comma hello", "Dear sir, hello."),
+        ("profanity_filter=true", "oh shit", "oh s***"),
+        ("", "well um yes", "well yes"),
+        ("filler_words=true", "well um yes", "well um yes"),
+        ("redact=numbers", "my number is five five five one two three four", None),
+        ("replace=cats:dogs&replace=have", "i have cats", "i dogs"),
+    ],
+)
+async def test_writing(
+    query: str, heard: str, written: str | None, make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _says(heard, monkeypatch)
+    messages = await said(make_gateway(), f"{RAW}&interim_results=true&{query}", SECOND)
+    interim, final = of(messages, "Results")
+    assert transcripts([interim]) == transcripts([final])  # an interim shows no more than the final
+    assert alternative(interim)["words"] == []  # the engine told no times yet
+    if written is None:
+        shown = json.dumps(messages)
+        assert not {"five", "three", "5551234"} & set(shown.replace('"', " ").split())
+        return
+    assert transcripts([final]) == [written]
+    words = alternative(final)["words"]
+    assert ("punctuated_word" in words[0]) == ("punctuate" in query or "smart_format" in query)
+    if "punctuated_word" in words[0]:
+        assert " ".join(word["punctuated_word"] for word in words) == written
+
+
+@pytest.mark.conformance("deepgram", "parameter search", "done")
+async def test_search(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    _says("i have cats", monkeypatch)
+    search = finals(await said(make_gateway(), f"{RAW}&search=cats&search=elephant", SECOND))[0]["channel"]["search"]
+    assert [found["query"] for found in search] == ["cats", "elephant"]
+    assert search[0]["hits"][0] == {"confidence": 1.0, "start": 0.2, "end": 0.3, "snippet": "cats"}
+    assert search[1]["hits"] == []
+
+
+async def test_writing_changes_in_mid_stream(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    _says("twenty two", monkeypatch)
+    async with dial(make_gateway()) as socket:
+        await socket.send(SECOND)
+        before = json.loads(await socket.recv())
+        await tell(socket, "Configure", features={"numerals": True})
+        await socket.recv()
+        await socket.send(SECOND)
+        after = json.loads(await socket.recv())
+    assert transcripts([before, after]) == ["twenty two", "22"]
+
+
+# --- who comes in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance("deepgram", "authorization Token, bearer, subprotocol, granted token", "done")
+async def test_keys(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),))
+    for options in ({}, {"additional_headers": {"Authorization": "Token wrong"}}, {"subprotocols": ["token", "wrong"]}):
+        answer = await refused(gateway, RAW, **options)
+        assert (answer.status_code, json.loads(answer.body)["err_code"]) == (401, "INVALID_AUTH")
+        assert answer.headers["dg-error"]
+    for scheme in ("Token", "token", "Bearer", "bearer"):
+        async with dial(gateway, RAW, additional_headers={"Authorization": f"{scheme} right"}) as socket:
+            await tell(socket, "CloseStream")
+            assert of(await everything(socket), "Metadata")
+            assert socket.response.headers["dg-request-id"]
+    async with dial(gateway, RAW, subprotocols=["token", "right"]) as socket:
+        assert socket.subprotocol == "token"
+    caller = await gateway._gate.admit_credential("right")
+    token = await gateway._gate.grant(caller, 30)
+    async with dial(gateway, RAW, additional_headers={"Authorization": f"bearer {token}"}) as socket:
+        await tell(socket, "CloseStream")
+        assert of(await everything(socket), "Metadata")
+
+
+async def test_overload_and_rate_limits_say_when_to_come_again(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = make_gateway(max_sessions=1)
+    async with dial(gateway):
+        full = await refused(gateway, RAW)
+    assert (full.status_code, json.loads(full.body)["err_code"]) == (503, "TOO_MANY_SESSIONS")
+    assert int(full.headers["retry-after"]) > 0
+
+    async def too_often(connection: Any) -> None:
+        raise Refused("RATE_LIMITED", "The requests of this minute are used up.")
+
+    monkeypatch.setattr(gateway._gate, "admit", too_often)
+    limited = await refused(gateway, RAW)
+    assert (limited.status_code, json.loads(limited.body)["err_code"]) == (429, "TOO_MANY_REQUESTS")
+    assert int(limited.headers["retry-after"]) > 0
+
+
+async def test_a_client_that_vanishes_leaves_nothing_behind(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway()
+    async with dial(gateway, f"{RAW}&channels=2&multichannel=true") as socket:
+        await socket.send(SECOND * 2)
+        await socket.recv()
+        assert gateway._hub.open_sessions == 2
+        socket.transport.abort()
+    await until_empty(gateway)
+
+
+async def test_a_stage_that_never_answers_is_named(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(leave_out=("transcribe",), stage_timeout_s=0.5)
+    async with dial(gateway) as socket:
+        await socket.send(SECOND)
+        await tell(socket, "CloseStream")
+        await everything(socket)
+        assert socket.close_code == 1011
+        assert socket.close_reason.startswith("STAGE_TIMEOUT: No answer from transcribe")
+    await until_empty(gateway)
+
+
+async def test_a_connection_has_a_lifetime(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(session_lifetime_s=0.5)
+    async with dial(gateway) as socket:
+        await socket.send(SECOND)
+        messages = await everything(socket)
+        assert socket.close_reason.startswith("SESSION_LIFETIME")
+    assert transcripts(messages) == ["hello u1"]
+
+
+# --- callback ---------------------------------------------------------------------------------------------------------
+
+
+class Posts:
+    """A small HTTP server that keeps what it is sent."""
+
+    def __enter__(self) -> Posts:
+        self.taken: list[tuple[str, Any]] = []
+        posts = self
+
+        class Taking(BaseHTTPRequestHandler):
+            def take(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                posts.taken.append((self.command, json.loads(body)))
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            do_POST = do_PUT = take  # noqa: N815 - the names http.server looks for
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing on the terminal."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/heard"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.mark.conformance("deepgram", "parameter callback", "done", "what is answered is posted as well, in order")
+@pytest.mark.conformance("deepgram", "parameter callback_method", "done")
+async def test_a_callback_gets_what_the_client_gets(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(allowed_internal_hosts=("127.0.0.1",))
+    with Posts() as posts:
+        for method in ("POST", "put"):
+            messages = await said(gateway, f"{RAW}&callback={posts.url}&callback_method={method}")
+            for _ in range(200):
+                if len(posts.taken) >= len(messages):
+                    break
+                await asyncio.sleep(0.05)
+            assert posts.taken == [(method.upper(), message) for message in messages]
+            posts.taken.clear()
+
+
+async def test_a_callback_into_an_internal_network_is_never_made(gateway: GatewayServer) -> None:
+    with Posts() as posts:
+        answer = await refused(gateway, f"{RAW}&callback={posts.url}")  # its port alone is refused already
+        assert json.loads(answer.body)["err_code"] == "REMOTE_CONTENT_ERROR"
+        assert len(finals(await said(gateway, f"{RAW}&callback=http://127.0.0.1/"))) == 3
+        assert not posts.taken

@@ -42,8 +42,7 @@ def _methods(*allowed: str) -> Reader:
 NO_READER = "no engine here understands what is talked about; read the transcript with one that does."
 
 FILE: tuple[Parameter, ...] = (
-    *(row for row in COMMON if row.name != "filler_words"),
-    Parameter("filler_words", flag, "done", "'uh' and 'um' stay; they are left out otherwise", False),
+    *COMMON,
     Parameter("callback_method", _methods("POST", "PUT"), "done", "of `callback`", "POST"),
     Parameter("paragraphs", flag, "done", "sentences and paragraphs; turns `punctuate` on", False),
     Parameter("utterances", flag, "done", "`results.utterances`, cut at pauses and where the speaker changes", False),

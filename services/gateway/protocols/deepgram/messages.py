@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from services.gateway.shapes import rfc3339
-from services.gateway.wording.wording import Wording, WrittenWord
+from services.gateway.wording.search import Hit, hits
+from services.gateway.wording.wording import Wording, WrittenWord, text_of
 from voxrelay.events import Attribute, Engine
 from voxrelay.shapes import attributes_json
 
@@ -49,8 +50,13 @@ def word_json(word: WrittenWord, wording: Wording, *, with_speaker: bool, langua
     return fields
 
 
-def transcript_of(words: Sequence[WrittenWord]) -> str:
-    return " ".join(word.written for word in words if word.written)
+def search_json(words: Sequence[WrittenWord], queries: Sequence[str]) -> list[dict[str, Any]]:
+    """Where each query was said in these words, best first."""
+    return [{"query": query, "hits": [_hit(hit) for hit in hits(words, query)]} for query in queries]
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {"confidence": hit.confidence, "start": round(hit.start_s, 3), "end": round(hit.end_s, 3), "snippet": hit.snippet}
 
 
 def results_json(
@@ -65,7 +71,7 @@ def results_json(
 ) -> dict[str, Any]:
     """The ``channel`` of a Results message. ``language`` where languages are told; ``attributes`` where the voice is."""
     alternative: dict[str, Any] = {
-        "transcript": transcript_of(words),
+        "transcript": text_of(words),
         "confidence": round(confidence, 3),
         "words": [word_json(word, wording, with_speaker=with_speaker, language=language) for word in words] if is_timed else [],
     }
@@ -73,7 +79,7 @@ def results_json(
         alternative["languages"] = [language]
     if attributes is not None:
         alternative["voice"] = attributes_json(attributes)
-    return {"alternatives": [alternative]}
+    return {"alternatives": [alternative]} | ({"search": search_json(words, wording.search)} if wording.search else {})
 
 
 def metadata_json(
