@@ -15,7 +15,11 @@ from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, login, native, sessions, speak, stream, usage
+from services.gateway.protocols import files, login, models, native, sessions, speak, stream, usage
+from services.gateway.protocols.deepgram import access as deepgram_access
+from services.gateway.protocols.deepgram import files as deepgram_files
+from services.gateway.protocols.deepgram import flux as deepgram_flux
+from services.gateway.protocols.deepgram import listen as deepgram_listen
 from services.gateway.protocols.openai import transcriptions
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
@@ -36,6 +40,11 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(speak.router(hub, gate))
     app.include_router(login.router(gate))
     app.include_router(transcriptions.router(hub, gate))
+    app.include_router(deepgram_files.router(hub, gate))
+    app.include_router(deepgram_flux.router(hub, gate))
+    app.include_router(deepgram_access.router(gate))
+    app.include_router(models.router(hub.settings, gate))
+    app.include_router(deepgram_listen.router(hub, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))

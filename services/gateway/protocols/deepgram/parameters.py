@@ -178,7 +178,7 @@ COMMON: tuple[Parameter, ...] = (
     Parameter("extra", _extra, "done", "`key:value`; comes back as `extra` of the metadata", (), is_list=True),
     Parameter("callback", text, "done", "an http or https address that gets what is answered"),
     Parameter("mip_opt_out", flag, "done", "nothing here trains on anybody's audio; with `true` the audio is not stored either", False),
-    Parameter("filler_words", flag, "accepted without effect", "what the engine hears is written", False),
+    Parameter("filler_words", flag, "done", "'uh' and 'um' stay; they are left out otherwise", False),
     Parameter("tier", text, "accepted without effect", "older part of a model's name"),
     Parameter("alternatives", whole(1, 1), "accepted without effect", "one alternative is given; more are refused", 1),
     Parameter("voice", flag, "done", "ours: how it sounds, as `voice` of the alternative", False),
@@ -256,6 +256,7 @@ def wording_of(values: dict[str, Any]) -> Wording:
         numerals=values["numerals"],
         dictation=values["dictation"],
         profanity_filter=values["profanity_filter"],
+        filler_words=values["filler_words"],
         redact=values["redact"],
         replace=values["replace"],
         search=values["search"],
@@ -289,6 +290,7 @@ class Live:
     asked: Asked
     wording: Wording
     channels: int  # heard each on its own
+    keywords: tuple[str, ...]  # those that Configure does not replace
     has_interims: bool
     has_speech_started: bool
     has_speakers: bool
@@ -313,6 +315,7 @@ def live_of(query: Iterable[tuple[str, str]], settings: GatewaySettings) -> Live
         asked=asked,
         wording=wording_of(values),
         channels=values["channels"] if values["multichannel"] else 1,
+        keywords=tuple(term for term in values["keywords"] if term),
         has_interims=values["interim_results"],
         has_speech_started=values["vad_events"],
         has_speakers="diarize" in asked.config.stages,
