@@ -71,6 +71,7 @@ class _Channel:
     def __init__(self, hub: SessionHub, session_id: str, topic: Topic, lane: Lane, traceparent: str) -> None:
         self._hub, self.session_id, self._topic, self._name, self._traceparent = hub, session_id, topic, topic.name(lane), traceparent
         self.lane = lane
+        self.last_sent_at = hub.clock()
         self._sequence = 0
         self._sent_bytes = 0  # written by the loop alone
         self._acknowledged_bytes = 0  # written by the producer's thread alone
@@ -79,6 +80,10 @@ class _Channel:
     @property
     def unacknowledged_bytes(self) -> int:
         return self._sent_bytes - self._acknowledged_bytes
+
+    @property
+    def last_sequence(self) -> int:
+        return self._sequence
 
     def go_on_after(self, last_sequence: int) -> None:
         """Whatever another process still sends for this session has a lower sequence than anything from here."""
@@ -115,7 +120,7 @@ class _Channel:
                 break
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
-        self._sequence = sequence
+        self._sequence, self.last_sent_at = sequence, now
         self._sent_bytes += size
 
 
@@ -277,6 +282,23 @@ class LiveSession:
         while len(self._told) > TOLD_KEPT and now - self._told[0][0] > TOLD_KEPT_S:
             self._told.popleft()
 
+    async def was_replaced(self, bus: Bus, partition: int) -> bool:
+        """Whether another process has spoken for this session since this one last did: its client has been there in the meantime."""
+        tail = trail.AudioTrail(bus, self.id, partition, self.config.channels)
+        try:
+            await asyncio.to_thread(tail.read_from, self._channel.last_sent_at)
+        except Unavailable as error:
+            raise Refused("NOT_READY", "The log does not give the session's records at the moment; try again.") from error
+        finally:
+            await asyncio.to_thread(tail.close)
+        return tail.last_sequence > self._channel.last_sequence
+
+    async def make_way(self) -> None:
+        """Leave without ending the session, which is another process's."""
+        if self._visitor is not None:
+            await self._visitor.give_way()
+        self.leave()
+
     async def follow(self, bus: Bus, partition: int, opened_at: float, is_read: Callable[[], bool]) -> None:
         """Become the session that another process had, from what the log knows. Raises ``Refused`` NOT_RESUMABLE, ``Unavailable``."""
         self._catching_up, self._opened_at = [], opened_at
@@ -406,6 +428,7 @@ class SessionHub:
 
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
+        self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
         self._sessions: dict[str, LiveSession | SpeechRequest] = {}
@@ -462,18 +485,24 @@ class SessionHub:
 
         Raises ``Refused`` NOT_RESUMABLE when it has ended or the log knows nothing of it, and as ``open`` does.
         """
+        if session_id in self._taken_over:  # a client that came back again while the log was read for it
+            return await asyncio.shield(self._taken_over[session_id])
+        taking = self._taken_over[session_id] = asyncio.ensure_future(self._take_over(edge, caller, session_id, opened_at))
+        taking.add_done_callback(lambda done: (self._taken_over.pop(session_id), done.cancelled() or done.exception()))
+        return await asyncio.shield(taking)
+
+    async def _take_over(self, edge: str, caller: Caller, session_id: str, opened_at: float) -> LiveSession:
         here = self._sessions.get(session_id)
         if isinstance(here, LiveSession):
-            return here
+            if not self._bus.outlives_process or not await here.was_replaced(self._bus, self._partition_of(session_id)):
+                return here
+            await here.make_way()
         self._check_room()
         await self._take_place(caller, session_id)
-        here = self._sessions.get(session_id)
-        if isinstance(here, LiveSession):  # another connection was faster
-            return here
         channel = _Channel(self, session_id, AUDIO_RECEIVED, "live", new_traceparent())
         session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
         GATEWAY_SESSIONS.labels(edge).inc()
-        partition = partition_of(session_id.encode(), self._partitions)
+        partition = self._partition_of(session_id)
         try:
             async with asyncio.timeout(RESUME_WITHIN_S):
                 await session.follow(self._bus, partition, opened_at, lambda: partition in self._reader.reading)
@@ -485,6 +514,9 @@ class SessionHub:
             raise
         RESUMED.labels(edge).inc()
         return session
+
+    def _partition_of(self, session_id: str) -> int:
+        return partition_of(session_id.encode(), self._partitions)
 
     def end_unvisited(self, session: LiveSession) -> None:
         """Its client did not come back: the session ends on the log; what was said is finished and kept."""
