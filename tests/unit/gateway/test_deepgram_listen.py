@@ -10,6 +10,8 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import av
@@ -21,6 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from services.gateway.protocols.deepgram import listen
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
+from voxrelay.errors import Refused
 from voxrelay.events import Engine
 
 RATE_HZ = 16_000
