@@ -101,3 +101,12 @@ def test_attributes_nobody_asked_for_are_left_out() -> None:
     assert attributes(SessionConfig()) == ["gender", "pitch_hz", "sentiment"]
     assert attributes(SessionConfig(attributes=("gender",))) == ["gender"]
     assert attributes(SessionConfig(stages=("denoise", "diarize", "transcribe"))) == []
+
+
+def test_words_that_overtake_the_end_of_their_utterance_wait_for_its_reason() -> None:
+    assembly = Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0)
+    first = [event for event in session("s") if getattr(event.payload, "utterance_id", "") == "u1" and event.producer in ("denoise", "transcribe")]
+    end = next(event for event in first if isinstance(event.payload, UtteranceEnded))
+    assert not _finals(_push(assembly, [event for event in first if event is not end]))
+    cut = replace(end, payload=replace(end.payload, reason="length"))
+    assert [update.end_reason for update in _push(assembly, [cut]) if isinstance(update, Final)] == ["length"]

@@ -11,21 +11,25 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import av
+import conformance_page
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from services.gateway.protocols.deepgram import listen
+from services.gateway.protocols.deepgram.parameters import FOR_FILES, LIVE
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
 
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocols" / "deepgram.md"
 RATE_HZ = 16_000
 SECOND = bytes(2 * RATE_HZ)
 RAW = "encoding=linear16&sample_rate=16000"
@@ -793,3 +797,21 @@ async def test_a_callback_into_an_internal_network_is_never_made(gateway: Gatewa
         assert json.loads(answer.body)["err_code"] == "REMOTE_CONTENT_ERROR"
         assert len(finals(await said(gateway, f"{RAW}&callback=http://127.0.0.1/"))) == 3
         assert not posts.taken
+
+
+# --- the page and the marks -------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_every_live_parameter_as_the_table_says() -> None:
+    live = PAGE.read_text().split("## Live audio")[1].split("\n## ")[0]
+    assert [line for line in live.splitlines() if line.startswith("| `") and line.count(" | ") == 3] == [
+        row.line for row in LIVE if row.name not in FOR_FILES
+    ]
+    assert all(f"`{name}`" in live for name in FOR_FILES if not name.endswith("_mode"))
+
+
+def test_every_parameter_is_proved_as_the_table_says() -> None:
+    claimed = {claim.item: claim.standing for claim in conformance_page._claims_of(Path(__file__))}
+    assert {row.name: claimed.get(f"parameter {row.name}") for row in LIVE if row.name not in FOR_FILES} == {
+        row.name: row.standing for row in LIVE if row.name not in FOR_FILES
+    }

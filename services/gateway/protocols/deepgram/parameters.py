@@ -151,6 +151,12 @@ class Parameter:
     default: Any = None
     is_list: bool = False  # repeated keys; else the key may be there once
 
+    @property
+    def line(self) -> str:
+        """Its row in docs/protocols/deepgram.md."""
+        default = "" if self.default in (None, ()) else f"`{str(self.default).lower() if isinstance(self.default, bool) else self.default}`"
+        return f"| `{self.name}` | {default} | {self.standing} | {self.says}{'; may be repeated' if self.is_list else ''} |"
+
 
 COMMON: tuple[Parameter, ...] = (
     Parameter("model", text, "done", "any name selects the engine in use; `model_info` names it"),
