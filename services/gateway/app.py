@@ -17,6 +17,7 @@ from services.gateway.models import HealthAnswer
 from services.gateway.protocols import files, models, native, sessions, speak
 from services.gateway.protocols.deepgram import access as deepgram_access
 from services.gateway.protocols.deepgram import files as deepgram_files
+from services.gateway.protocols.deepgram import flux as deepgram_flux
 from services.gateway.protocols.deepgram import listen as deepgram_listen
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
@@ -35,6 +36,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
     app.include_router(deepgram_files.router(hub, gate))
+    app.include_router(deepgram_flux.router(hub, gate))
     app.include_router(deepgram_access.router(gate))
     app.include_router(models.router(hub.settings, gate))
     app.include_router(deepgram_listen.router(hub, gate))

@@ -103,10 +103,10 @@ def test_attributes_nobody_asked_for_are_left_out() -> None:
     assert attributes(SessionConfig(stages=("denoise", "diarize", "transcribe"))) == []
 
 
-def test_words_that_overtake_the_end_of_their_utterance_wait_for_its_reason() -> None:
-    assembly = Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0)
-    first = [event for event in session("s") if getattr(event.payload, "utterance_id", "") == "u1" and event.producer in ("denoise", "transcribe")]
-    end = next(event for event in first if isinstance(event.payload, UtteranceEnded))
-    assert not _finals(_push(assembly, [event for event in first if event is not end]))
-    cut = replace(end, payload=replace(end.payload, reason="length"))
-    assert [update.end_reason for update in _push(assembly, [cut]) if isinstance(update, Final)] == ["length"]
+def test_a_final_says_why_its_utterance_ended_however_late_that_comes() -> None:
+    events = [event for event in session("s") if event.producer in ("denoise", "transcribe") and not isinstance(event.payload, StageFinished)]
+    boundaries = [replace(e, payload=replace(e.payload, reason="finalize")) for e in events if isinstance(e.payload, UtteranceEnded)]
+    others = [event for event in events if not isinstance(event.payload, UtteranceEnded)]
+    without_numbers = [replace(event, sequence=0) for event in (*others, *boundaries)]
+    updates = _push(Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0), without_numbers)
+    assert [update.end_reason for update in updates if isinstance(update, Final)] == ["finalize", "finalize"]
