@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import json
+import socket as socket_module
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -506,11 +507,15 @@ async def test_what_is_no_audio(query: str, data: bytes, gateway: GatewayServer)
 
 
 @pytest.mark.conformance("deepgram", "parameter language", "done", "multi is detected; what the engine does not know is refused")
-async def test_languages(gateway: GatewayServer) -> None:
+async def test_languages(gateway: GatewayServer, make_gateway: Callable[..., GatewayServer]) -> None:
     final = finals(await said(gateway, f"{RAW}&language=multi", SECOND))[0]
     assert alternative(final)["languages"] == ["en"]
     assert alternative(final)["words"][0]["language"] == "en"
     assert "languages" not in alternative(finals(await said(gateway, f"{RAW}&language=en-US", SECOND))[0])
+    assert finals(await said(gateway, RAW, SECOND))
+    german = make_gateway(languages=("de",))
+    assert finals(await said(german, RAW, SECOND))  # nobody asked for English
+    assert (await refused(german, f"{RAW}&language=en")).status_code == 400
     answer = await refused(gateway, f"{RAW}&language=tlh")
     assert (answer.status_code, json.loads(answer.body)["err_code"]) == (400, "UNSUPPORTED_LANGUAGE")
 
@@ -741,6 +746,27 @@ async def test_a_connection_has_a_lifetime(make_gateway: Callable[..., GatewaySe
         messages = await everything(socket)
         assert socket.close_reason.startswith("SESSION_LIFETIME")
     assert transcripts(messages) == ["hello u1"]
+
+
+async def test_a_client_that_stops_reading_is_given_up_and_the_others_are_served(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "SEND_TIMEOUT_S", 0.5)
+    gateway = make_gateway(max_unsent_messages=8)
+    deaf = socket_module.socket()
+    deaf.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", gateway.port))
+    async with dial(gateway, sock=deaf, max_queue=1, close_timeout=0.1, ping_interval=None) as socket:
+        await tell(socket, "Configure", keyterms=[f"{number:03d}{'x' * 90}" for number in range(100)])  # every final is 30 kB of them
+        with contextlib.suppress(ConnectionClosed, TimeoutError):
+            async with asyncio.timeout(30):
+                for _ in range(600):
+                    await socket.send(SECOND)
+                    if gateway._hub.open_sessions == 0:
+                        break
+        await until_empty(gateway)
+        socket.transport.abort()
+    assert finals(await said(gateway, RAW, SECOND))
 
 
 # --- callback ---------------------------------------------------------------------------------------------------------
