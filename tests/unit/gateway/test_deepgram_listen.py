@@ -682,12 +682,13 @@ async def test_writing_changes_in_mid_stream(make_gateway: Callable[..., Gateway
 
 
 @pytest.mark.conformance("deepgram", "authorization Token, bearer, subprotocol, granted token", "done")
-async def test_keys(make_gateway: Callable[..., GatewayServer]) -> None:
+async def test_keys(make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture) -> None:
     gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),))
     for options in ({}, {"additional_headers": {"Authorization": "Token wrong"}}, {"subprotocols": ["token", "wrong"]}):
         answer = await refused(gateway, RAW, **options)
         assert (answer.status_code, json.loads(answer.body)["err_code"]) == (401, "INVALID_AUTH")
         assert answer.headers["dg-error"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]  # a wrong key is no failure of ours
     for scheme in ("Token", "token", "Bearer", "bearer"):
         async with dial(gateway, RAW, additional_headers={"Authorization": f"{scheme} right"}) as socket:
             await tell(socket, "CloseStream")
