@@ -7,25 +7,30 @@ import contextlib
 import hashlib
 import io
 import json
+import socket as socket_module
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import av
+import conformance_page
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from services.gateway.protocols.deepgram import listen
+from services.gateway.protocols.deepgram.parameters import FOR_FILES, LIVE
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
 
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocols" / "deepgram.md"
 RATE_HZ = 16_000
 SECOND = bytes(2 * RATE_HZ)
 RAW = "encoding=linear16&sample_rate=16000"
@@ -502,11 +507,15 @@ async def test_what_is_no_audio(query: str, data: bytes, gateway: GatewayServer)
 
 
 @pytest.mark.conformance("deepgram", "parameter language", "done", "multi is detected; what the engine does not know is refused")
-async def test_languages(gateway: GatewayServer) -> None:
+async def test_languages(gateway: GatewayServer, make_gateway: Callable[..., GatewayServer]) -> None:
     final = finals(await said(gateway, f"{RAW}&language=multi", SECOND))[0]
     assert alternative(final)["languages"] == ["en"]
     assert alternative(final)["words"][0]["language"] == "en"
     assert "languages" not in alternative(finals(await said(gateway, f"{RAW}&language=en-US", SECOND))[0])
+    assert finals(await said(gateway, RAW, SECOND))
+    german = make_gateway(languages=("de",))
+    assert finals(await said(german, RAW, SECOND))  # nobody asked for English
+    assert (await refused(german, f"{RAW}&language=en")).status_code == 400
     answer = await refused(gateway, f"{RAW}&language=tlh")
     assert (answer.status_code, json.loads(answer.body)["err_code"]) == (400, "UNSUPPORTED_LANGUAGE")
 
@@ -673,12 +682,13 @@ async def test_writing_changes_in_mid_stream(make_gateway: Callable[..., Gateway
 
 
 @pytest.mark.conformance("deepgram", "authorization Token, bearer, subprotocol, granted token", "done")
-async def test_keys(make_gateway: Callable[..., GatewayServer]) -> None:
+async def test_keys(make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture) -> None:
     gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),))
     for options in ({}, {"additional_headers": {"Authorization": "Token wrong"}}, {"subprotocols": ["token", "wrong"]}):
         answer = await refused(gateway, RAW, **options)
         assert (answer.status_code, json.loads(answer.body)["err_code"]) == (401, "INVALID_AUTH")
         assert answer.headers["dg-error"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]  # a wrong key is no failure of ours
     for scheme in ("Token", "token", "Bearer", "bearer"):
         async with dial(gateway, RAW, additional_headers={"Authorization": f"{scheme} right"}) as socket:
             await tell(socket, "CloseStream")
@@ -739,6 +749,27 @@ async def test_a_connection_has_a_lifetime(make_gateway: Callable[..., GatewaySe
     assert transcripts(messages) == ["hello u1"]
 
 
+async def test_a_client_that_stops_reading_is_given_up_and_the_others_are_served(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "SEND_TIMEOUT_S", 0.5)
+    gateway = make_gateway(max_unsent_messages=8)
+    deaf = socket_module.socket()
+    deaf.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", gateway.port))
+    async with dial(gateway, sock=deaf, max_queue=1, close_timeout=0.1, ping_interval=None) as socket:
+        await tell(socket, "Configure", keyterms=[f"{number:03d}{'x' * 90}" for number in range(100)])  # every final is 30 kB of them
+        with contextlib.suppress(ConnectionClosed, TimeoutError):
+            async with asyncio.timeout(30):
+                for _ in range(600):
+                    await socket.send(SECOND)
+                    if gateway._hub.open_sessions == 0:
+                        break
+        await until_empty(gateway)
+        socket.transport.abort()
+    assert finals(await said(gateway, RAW, SECOND))
+
+
 # --- callback ---------------------------------------------------------------------------------------------------------
 
 
@@ -793,3 +824,21 @@ async def test_a_callback_into_an_internal_network_is_never_made(gateway: Gatewa
         assert json.loads(answer.body)["err_code"] == "REMOTE_CONTENT_ERROR"
         assert len(finals(await said(gateway, f"{RAW}&callback=http://127.0.0.1/"))) == 3
         assert not posts.taken
+
+
+# --- the page and the marks -------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_every_live_parameter_as_the_table_says() -> None:
+    live = PAGE.read_text().split("## Live audio")[1].split("\n## ")[0]
+    assert [line for line in live.splitlines() if line.startswith("| `") and line.count(" | ") == 3] == [
+        row.line for row in LIVE if row.name not in FOR_FILES
+    ]
+    assert all(f"`{name}`" in live for name in FOR_FILES if not name.endswith("_mode"))
+
+
+def test_every_parameter_is_proved_as_the_table_says() -> None:
+    claimed = {claim.item: claim.standing for claim in conformance_page._claims_of(Path(__file__))}
+    assert {row.name: claimed.get(f"parameter {row.name}") for row in LIVE if row.name not in FOR_FILES} == {
+        row.name: row.standing for row in LIVE if row.name not in FOR_FILES
+    }
