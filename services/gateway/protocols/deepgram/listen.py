@@ -81,8 +81,6 @@ class ListenConnection:
             await asyncio.gather(*tasks, return_exceptions=True)
             self._intake.abandon()
             await leave_all(self._sessions, self._reason)
-            if self._callback is not None:
-                await self._callback.finish()
 
     async def _reading_ended(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
         """The results of what was said still come; after a refusal for a while only, and then the connection is closed with its code."""
@@ -356,6 +354,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def router(hub: SessionHub, gate: Gate) -> APIRouter:
     routes = APIRouter()
+    posting: set[asyncio.Task[None]] = set()  # what is still on its way to callbacks when their connections have ended
 
     @routes.websocket("/v1/listen")
     async def listen(socket: WebSocket) -> None:
@@ -371,6 +370,12 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
                 callback.abandon()
             await socket.send_denial_response(refusals.answer(EDGE, refusal.render, cast(Request, socket), error))
             return
-        await ListenConnection(socket, hub, sessions, live, callback).run()
+        try:
+            await ListenConnection(socket, hub, sessions, live, callback).run()
+        finally:
+            if callback is not None:
+                task = asyncio.create_task(callback.finish())
+                posting.add(task)
+                task.add_done_callback(posting.discard)
 
     return routes

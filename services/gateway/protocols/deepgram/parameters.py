@@ -37,6 +37,7 @@ RAW_WITHOUT_A_RATE = ("linear16", "linear32")
 TELEPHONE_RATE_HZ = 8000
 REDACTIONS = ("pci", "numbers", "aggressive_numbers", "ssn")
 NEVER = 0  # as endpointing
+ENGLISH = "en"  # what is meant where no language is named, if the engine in use knows it; otherwise it detects
 
 
 # --- how a value is read: (name, text) to the value, or Refused -------------------------------------------------------
@@ -151,11 +152,17 @@ class Parameter:
     default: Any = None
     is_list: bool = False  # repeated keys; else the key may be there once
 
+    @property
+    def line(self) -> str:
+        """Its row in docs/protocols/deepgram.md."""
+        default = "" if self.default in (None, ()) else f"`{str(self.default).lower() if isinstance(self.default, bool) else self.default}`"
+        return f"| `{self.name}` | {default} | {self.standing} | {self.says}{'; may be repeated' if self.is_list else ''} |"
+
 
 COMMON: tuple[Parameter, ...] = (
     Parameter("model", text, "done", "any name selects the engine in use; `model_info` names it"),
     Parameter("version", text, "accepted without effect", "there is one version of the engine in use"),
-    Parameter("language", text, "done", "BCP 47 tag; `multi` has it detected; one that the engine does not know is refused", "en"),
+    Parameter("language", text, "done", "BCP 47 tag; `multi` has it detected; one that the engine does not know is refused; left out, it is English"),
     Parameter("encoding", _encoding, "done", "of raw audio; left out, the first bytes say which container it is; `linear32` is 32-bit float"),
     Parameter("sample_rate", whole(1, 10**6), "done", "of raw audio, 8000 to 48000; needed with `linear16` and `linear32`, otherwise 8000"),
     Parameter("channels", whole(1, MAX_CHANNELS), "done", f"of the audio, interleaved, 1 to {MAX_CHANNELS}", 1),
@@ -268,7 +275,7 @@ def asked_of(values: dict[str, Any], settings: GatewaySettings) -> Asked:
     encoding = values["encoding"]
     native: dict[str, Any] = {
         "encoding": ENCODINGS[encoding] if encoding else "auto",
-        "language": values["language"],
+        "language": values["language"] or (ENGLISH if ENGLISH in settings.languages else ""),
         "custom_vocabulary": [term for term in (*values["keyterm"], *values["keywords"]) if term],
         "diarize": bool(values["diarize"] or values["diarize_model"]),
         "attributes": values["voice"],
@@ -320,7 +327,7 @@ def live_of(query: Iterable[tuple[str, str]], settings: GatewaySettings) -> Live
         has_speech_started=values["vad_events"],
         has_speakers="diarize" in asked.config.stages,
         has_voice=values["voice"],
-        has_languages=values["language"].lower() == "multi",
+        has_languages=(values["language"] or "").lower() == "multi",
         is_endpointed=values["endpointing"] != NEVER,
         utterance_end_s=values["utterance_end_ms"] / 1000 if values["utterance_end_ms"] is not None else None,
         tags=values["tag"],

@@ -64,7 +64,7 @@ def synchronous(url: str, path: str, key: str) -> tuple[bool, Heard]:
     connection = client_of(url, key).listen.websocket.v("1")
     for name in EVENTS:
         connection.on(getattr(LiveTranscriptionEvents, name), partial(heard.given, name))
-    if not connection.start(options_of(path)):
+    if not connection.start(options_of(path), addons={"voice": "true"}):
         return False, heard
     audio = list(pieces(path))
     for number, piece in enumerate(audio):
@@ -85,7 +85,7 @@ async def asynchronous(url: str, path: str, key: str) -> tuple[bool, Heard]:
     connection = client_of(url, key).listen.asyncwebsocket.v("1")
     for name in EVENTS:
         connection.on(getattr(LiveTranscriptionEvents, name), partial(heard.given_later, name))
-    if not await connection.start(options_of(path)):
+    if not await connection.start(options_of(path), addons={"voice": "true"}):
         return False, heard
     audio = list(pieces(path))
     for number, piece in enumerate(audio):

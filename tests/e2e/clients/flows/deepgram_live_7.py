@@ -57,6 +57,8 @@ def options(path: str) -> dict[str, Any]:
         "tag": ["a", "b"],
         "extra": "k:v",
     }
+    if MAJOR >= 6:  # how parameters are sent that the SDK does not know
+        asked["request_options"] = {"additional_query_parameters": {"voice": "true"}}
     return asked | ({"language_hint": ["en"]} if MAJOR >= 7 else {})
 
 

@@ -49,12 +49,13 @@ async def main(url: str, path: str, key: str) -> dict[str, Any]:
         for number, piece in enumerate(audio):
             stream.push_frame(rtc.AudioFrame(piece, rate_hz, 1, len(piece) // 2))
             await asyncio.sleep(PIECE_S / PACE)
-            if number == len(audio) // 3:
-                stream.flush()  # sends Finalize
             if reading.done():
                 break
-        stream.end_input()
+            if number == len(audio) // 3:
+                stream.flush()  # sends Finalize
         try:
+            if not reading.done():
+                stream.end_input()
             await asyncio.wait_for(reading, 30)
         except APIStatusError as error:
             return {"has_started": False, "status": error.status_code, "messages": events}
