@@ -10,13 +10,16 @@ from voxrelay.join import JoinedUtterance
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
+    """``finalizes``: how many of the client's finalizes lie before it."""
+
     utterance_id: str
     at_s: float
+    finalizes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The utterance is over; its ``Final`` follows, unless nothing was said in it."""
+    """The utterance is over; its ``Final`` follows, or ``NothingSaid``."""
 
     utterance_id: str
     at_s: float
@@ -38,6 +41,14 @@ class Final:
     utterance: JoinedUtterance
     end_reason: str
     sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NothingSaid:
+    """In the place of a ``Final``: the utterance, which ended there, held no words."""
+
+    utterance_id: str
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +74,4 @@ class Failed:
 
 
 Numbered = Final | Finalized | Closed
-Update = SpeechStarted | SpeechEnded | Interim | Final | Finalized | Closed | Failed
+Update = SpeechStarted | SpeechEnded | Interim | Final | NothingSaid | Finalized | Closed | Failed
