@@ -15,7 +15,7 @@ from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
 from services.gateway.protocols import files, native, sessions, speak
-from services.gateway.protocols.openai import transcriptions
+from services.gateway.protocols.openai import client_secrets, realtime, transcriptions
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -33,6 +33,8 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
     app.include_router(transcriptions.router(hub, gate))
+    app.include_router(realtime.router(hub, gate))
+    app.include_router(client_secrets.router(hub, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})

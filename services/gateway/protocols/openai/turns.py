@@ -90,6 +90,9 @@ class Turns:
                 yield from self._said(utterance)
             case NothingSaid(utterance_id, end_s):
                 yield from self._ended(utterance_id, end_s)
+                item = self._of.get(utterance_id)
+                if item is not None:  # words that were told all the same are the least sure
+                    item.words.extend(JoinedWord(text, item.start_s, end_s, LEAST_CONFIDENCE, "") for text in item.parts[utterance_id].told)
                 yield from self._over(utterance_id)
             case Finalized(ordinal):
                 yield from self._finalized(ordinal)
