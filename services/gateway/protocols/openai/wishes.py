@@ -15,10 +15,10 @@ from voxrelay.events import SessionConfig
 LOGPROBS = "item.input_audio_transcription.logprobs"
 FORMATS = {"audio/pcm": ("linear16", 24_000), "audio/pcmu": ("mulaw", 8_000), "audio/pcma": ("alaw", 8_000)}
 FORMATS_BEFORE_GA = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
-AGREEING = {"minimal": 2, "low": 3, "medium": 4, "high": 6, "xhigh": 0}  # by delay: hypotheses running in which a word must stand; 0: the final
+AGREEING = {"minimal": 2, "low": 3, "medium": 4, "high": 6, "xhigh": 8}  # by delay: hypotheses running in which a word must stand
+ONLY_FINALS = 0  # without a delay: an engine takes back even what has stood for seconds
 PAUSE_MS = {"low": 1500, "medium": 800, "auto": 800, "high": 400}  # by eagerness
 DEFAULT_PAUSE_MS = 500
-DEFAULT_DELAY = "medium"
 SHORTEST_IDLE_MS, LONGEST_IDLE_MS = 1_000, 600_000
 MOST_PAUSE_MS = 5_000
 
@@ -45,13 +45,13 @@ class RealtimeWishes:
     shown: Mapping[str, Any] = field(
         default_factory=lambda: {
             "format": {"type": "audio/pcm", "rate": 24_000},
-            "transcription": {"delay": DEFAULT_DELAY},
+            "transcription": {},
             "turn_detection": {"type": "server_vad", "silence_duration_ms": DEFAULT_PAUSE_MS},
         }
     )
     is_detecting: bool = True
     idle_timeout_ms: int = 0  # 0: none
-    agreeing: int = AGREEING[DEFAULT_DELAY]
+    agreeing: int = ONLY_FINALS
     has_logprobs: bool = False
     has_segments: bool = False
 
@@ -150,9 +150,8 @@ def _transcription(wishes: RealtimeWishes, path: str, value: Any, settings: Gate
     asked = apply(asked, f"{path}.keywords", "custom_vocabulary", terms, settings)
     terms = [*terms, *terms_of_prompt(_text(f"{path}.prompt", given.get("prompt", "")))]
     asked = apply(asked, f"{path}.prompt", "custom_vocabulary", terms, settings)
-    delay = choice(f"{path}.delay", given.get("delay", DEFAULT_DELAY), tuple(AGREEING))
-    shown = {**wishes.shown, "transcription": {**given, "delay": delay}}
-    return replace(wishes, asked=asked, shown=shown, agreeing=AGREEING[delay], has_segments=is_diarized)
+    agreeing = AGREEING[choice(f"{path}.delay", given["delay"], tuple(AGREEING))] if "delay" in given else ONLY_FINALS
+    return replace(wishes, asked=asked, shown={**wishes.shown, "transcription": given}, agreeing=agreeing, has_segments=is_diarized)
 
 
 def _turn_detection(wishes: RealtimeWishes, path: str, value: Any, _settings: GatewaySettings) -> RealtimeWishes:
