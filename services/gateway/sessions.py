@@ -71,6 +71,7 @@ class _Channel:
     def __init__(self, hub: SessionHub, session_id: str, topic: Topic, lane: Lane, traceparent: str) -> None:
         self._hub, self.session_id, self._topic, self._name, self._traceparent = hub, session_id, topic, topic.name(lane), traceparent
         self.lane = lane
+        self.last_sent_at = hub.clock()
         self._sequence = 0
         self._sent_bytes = 0  # written by the loop alone
         self._acknowledged_bytes = 0  # written by the producer's thread alone
@@ -79,6 +80,10 @@ class _Channel:
     @property
     def unacknowledged_bytes(self) -> int:
         return self._sent_bytes - self._acknowledged_bytes
+
+    @property
+    def last_sequence(self) -> int:
+        return self._sequence
 
     def go_on_after(self, last_sequence: int) -> None:
         """Whatever another process still sends for this session has a lower sequence than anything from here."""
@@ -115,7 +120,7 @@ class _Channel:
                 break
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
-        self._sequence = sequence
+        self._sequence, self.last_sent_at = sequence, now
         self._sent_bytes += size
 
 
@@ -186,12 +191,16 @@ class LiveSession:
         return replace(config, owner=self.caller.owner)
 
     async def send_audio(self, pcm_s16le: bytes) -> None:
-        """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest."""
+        """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest.
+
+        Raises ``Refused`` QUOTA_EXCEEDED when the caller's minutes are used up by this.
+        """
         self._held += pcm_s16le
         frame_bytes = 2 * self.config.channels
         least = int(MIN_CHUNK_S * self.config.sample_rate_hz) * frame_bytes
         if len(self._held) >= least:
             await self._flush()
+            self._hub.gate.hear(self.id, self.audio_seconds)
 
     async def _flush(self) -> None:
         frame_bytes = 2 * self.config.channels
@@ -272,6 +281,23 @@ class LiveSession:
         self._told.append((now, update))
         while len(self._told) > TOLD_KEPT and now - self._told[0][0] > TOLD_KEPT_S:
             self._told.popleft()
+
+    async def was_replaced(self, bus: Bus, partition: int) -> bool:
+        """Whether another process has spoken for this session since this one last did: its client has been there in the meantime."""
+        tail = trail.AudioTrail(bus, self.id, partition, self.config.channels)
+        try:
+            await asyncio.to_thread(tail.read_from, self._channel.last_sent_at)
+        except Unavailable as error:
+            raise Refused("NOT_READY", "The log does not give the session's records at the moment; try again.") from error
+        finally:
+            await asyncio.to_thread(tail.close)
+        return tail.last_sequence > self._channel.last_sequence
+
+    async def make_way(self) -> None:
+        """Leave without ending the session, which is another process's."""
+        if self._visitor is not None:
+            await self._visitor.give_way()
+        self.leave()
 
     async def follow(self, bus: Bus, partition: int, opened_at: float, is_read: Callable[[], bool]) -> None:
         """Become the session that another process had, from what the log knows. Raises ``Refused`` NOT_RESUMABLE, ``Unavailable``."""
@@ -401,7 +427,8 @@ class SessionHub:
     """Opens sessions, routes results to them, ticks them. One for the gateway; lives on the loop that calls ``start``."""
 
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
-        self._bus, self.settings, self._gate, self.clock = bus, settings, gate, clock
+        self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
+        self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
         self._sessions: dict[str, LiveSession | SpeechRequest] = {}
@@ -422,6 +449,7 @@ class SessionHub:
         self._ticking.cancel()
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self.producer.close)
+        await asyncio.gather(*self._leaving)
 
     def check(self) -> None:
         """For /ready."""
@@ -446,9 +474,7 @@ class SessionHub:
 
         Raises ``Refused`` when the gateway is full, ending, late, or owns no partition yet, and when the caller's plan has no room.
         """
-        self._admit()
-        session_id = self._mint()
-        await self._gate.take_place(caller, session_id)
+        session_id = await self._admit(caller)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
         session = self._sessions[session_id] = LiveSession(
             self, channel, edge, caller, is_patient=lane == "bulk" if is_patient is None else is_patient
@@ -461,15 +487,24 @@ class SessionHub:
 
         Raises ``Refused`` NOT_RESUMABLE when it has ended or the log knows nothing of it, and as ``open`` does.
         """
+        if session_id in self._taken_over:  # a client that came back again while the log was read for it
+            return await asyncio.shield(self._taken_over[session_id])
+        taking = self._taken_over[session_id] = asyncio.ensure_future(self._take_over(edge, caller, session_id, opened_at))
+        taking.add_done_callback(lambda done: (self._taken_over.pop(session_id), done.cancelled() or done.exception()))
+        return await asyncio.shield(taking)
+
+    async def _take_over(self, edge: str, caller: Caller, session_id: str, opened_at: float) -> LiveSession:
         here = self._sessions.get(session_id)
         if isinstance(here, LiveSession):
-            return here
-        self._admit()
-        await self._gate.take_place(caller, session_id)
+            if not self._bus.outlives_process or not await here.was_replaced(self._bus, self._partition_of(session_id)):
+                return here
+            await here.make_way()
+        self._check_room()
+        await self._take_place(caller, session_id)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, "live", new_traceparent())
         session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
         GATEWAY_SESSIONS.labels(edge).inc()
-        partition = partition_of(session_id.encode(), self._partitions)
+        partition = self._partition_of(session_id)
         try:
             async with asyncio.timeout(RESUME_WITHIN_S):
                 await session.follow(self._bus, partition, opened_at, lambda: partition in self._reader.reading)
@@ -482,6 +517,9 @@ class SessionHub:
         RESUMED.labels(edge).inc()
         return session
 
+    def _partition_of(self, session_id: str) -> int:
+        return partition_of(session_id.encode(), self._partitions)
+
     def end_unvisited(self, session: LiveSession) -> None:
         """Its client did not come back: the session ends on the log; what was said is finished and kept."""
         ending = asyncio.ensure_future(session.close("vanished"))
@@ -491,11 +529,13 @@ class SessionHub:
 
     async def speak(self, caller: Caller, request: SynthesisRequested) -> SpeechRequest:
         """One whole text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does."""
-        self._admit()
-        session_id = self._mint()
-        await self._gate.take_place(caller, session_id)
+        session_id = await self._admit(caller)
         speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller)
-        await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
+        try:
+            await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
+        except BaseException:
+            self.drop(session_id)
+            raise
         return speech
 
     def drop(self, session_id: str) -> None:
@@ -503,11 +543,30 @@ class SessionHub:
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
         if session is not None:
-            leaving = asyncio.ensure_future(self._gate.leave_place(session.caller, session_id))
+            leaving = asyncio.ensure_future(self.gate.leave_place(session.caller, session_id))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 
-    def _admit(self) -> None:
+    async def _admit(self, caller: Caller) -> str:
+        """The id of a session that has its place, in a partition that this gateway still reads."""
+        self._check_room()
+        session_id = self._mint()
+        await self._take_place(caller, session_id)
+        if partition_of(session_id.encode(), self._partitions) not in self._reader.ready:
+            await self.gate.leave_place(caller, session_id)
+            raise Refused("NOT_READY", "This gateway gives up this session's partition at this moment; try again.")
+        return session_id
+
+    async def _take_place(self, caller: Caller, session_id: str) -> None:
+        """The gate may take its time: whether there is room here is looked at again."""
+        await self.gate.take_place(caller, session_id)
+        try:
+            self._check_room()
+        except Refused:
+            await self.gate.leave_place(caller, session_id)
+            raise
+
+    def _check_room(self) -> None:
         if self.is_draining:
             raise Refused("SHUTTING_DOWN", "This gateway is ending; connect again.")
         if len(self._sessions) >= self.settings.max_sessions:

@@ -13,7 +13,6 @@ class GatewaySettings(Settings):
 
     port: int = Field(8080, ge=0, le=65535, description="WebSocket and REST; 0 takes a free one")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC; 0 takes a free one")
-    api_keys_sha256: tuple[str, ...] = Field((), description="hex SHA-256 of the keys that are let in, as a JSON list; none: no key is asked for")
     max_sessions: int = Field(1000, ge=1, description="live sessions at once; more are refused")
     session_lifetime_s: float = Field(1800.0, gt=0, description="a connection lives at most so long")
     idle_s: float = Field(60.0, gt=0, description="a connection without any message for so long is closed")
