@@ -19,12 +19,12 @@ from websockets.exceptions import ConnectionClosed
 
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest
+from voxrelay.storage.access import AccessStore
 
 RATE_HZ = 24_000
 SECOND = bytes(2 * RATE_HZ)
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 SECRETS = "/v1/realtime/client_secrets"
-KEY_SHA256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"  # of "foo"
 
 
 class Client:
@@ -450,7 +450,7 @@ async def test_the_shape_before_ga(make_gateway: Callable[..., GatewayServer], c
 # --- browsers -----------------------------------------------------------------------------------------------------------------------
 
 
-def mint(gateway: GatewayServer, body: Any, key: str = "foo") -> httpx.Response:
+def mint(gateway: GatewayServer, body: Any, key: str = "") -> httpx.Response:
     url = f"http://127.0.0.1:{gateway.port}{SECRETS}"
     return httpx.post(url, json=body, headers={"authorization": f"Bearer {key}".strip()}, timeout=20)
 
@@ -459,10 +459,11 @@ def mint(gateway: GatewayServer, body: Any, key: str = "foo") -> httpx.Response:
 @pytest.mark.conformance("openai", "parameter expires_after", "done")
 @pytest.mark.conformance("openai", "parameter session (client_secrets)", "done", "a session opened with the secret begins like this")
 @pytest.mark.conformance("openai", "key as subprotocol openai-insecure-api-key.…", "done")
-async def test_a_secret_opens_the_session_it_was_made_for(make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(api_keys_sha256=(KEY_SHA256,))
+async def test_a_secret_opens_the_session_it_was_made_for(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    key = access.create_key("somebody", "enterprise")[1]
+    gateway = make_gateway(database_url=access.url)
     wanted = {"type": "transcription", "audio": {"input": {"turn_detection": None, "transcription": {"keywords": ["Kenobi"]}}}}
-    answer = mint(gateway, {"expires_after": {"anchor": "created_at", "seconds": 60}, "session": wanted}).json()
+    answer = mint(gateway, {"expires_after": {"anchor": "created_at", "seconds": 60}, "session": wanted}, key).json()
     assert 0 < answer["expires_at"] - time.time() <= 61
     assert answer["session"]["object"] == "realtime.transcription_session"
     assert answer["session"]["audio"]["input"]["turn_detection"] is None
@@ -480,8 +481,9 @@ async def test_a_secret_opens_the_session_it_was_made_for(make_gateway: Callable
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "ek_a.b.c~e30", "ek_a.b.c~###"])
-async def test_without_a_good_key_nobody_comes_in(make_gateway: Callable[..., GatewayServer], key: str) -> None:
-    gateway = make_gateway(api_keys_sha256=(KEY_SHA256,))
+async def test_without_a_good_key_nobody_comes_in(make_gateway: Callable[..., GatewayServer], access: AccessStore, key: str) -> None:
+    access.create_key("somebody", "enterprise")
+    gateway = make_gateway(database_url=access.url)
     async with dial(gateway, additional_headers={"authorization": f"Bearer {key}"}) as client:
         assert (await client.until("error"))["error"]["code"] == "invalid_api_key"
         with pytest.raises(ConnectionClosed):
