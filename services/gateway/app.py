@@ -20,7 +20,7 @@ from services.gateway.protocols.deepgram import access as deepgram_access
 from services.gateway.protocols.deepgram import files as deepgram_files
 from services.gateway.protocols.deepgram import flux as deepgram_flux
 from services.gateway.protocols.deepgram import listen as deepgram_listen
-from services.gateway.protocols.openai import transcriptions
+from services.gateway.protocols.openai import client_secrets, realtime, transcriptions
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -40,6 +40,8 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(speak.router(hub, gate))
     app.include_router(login.router(gate))
     app.include_router(transcriptions.router(hub, gate))
+    app.include_router(realtime.router(hub, gate))
+    app.include_router(client_secrets.router(hub, gate))
     app.include_router(deepgram_files.router(hub, gate))
     app.include_router(deepgram_flux.router(hub, gate))
     app.include_router(deepgram_access.router(gate))

@@ -10,13 +10,16 @@ from voxrelay.join import JoinedUtterance
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
+    """``finalizes``: how many of the client's finalizes lie before it."""
+
     utterance_id: str
     at_s: float
+    finalizes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The utterance is over; its ``Final`` follows, unless nothing was said in it."""
+    """The utterance is over; its ``Final`` follows, or ``NothingSaid``."""
 
     utterance_id: str
     at_s: float
@@ -55,6 +58,14 @@ class Final:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingSaid:
+    """In the place of a ``Final``: the utterance, which ended there, held no words."""
+
+    utterance_id: str
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finalized:
     """Everything said before the client's ``ordinal``-th finalize has been sent as final."""
 
@@ -77,4 +88,4 @@ class Failed:
 
 
 Numbered = Final | Finalized | Closed
-Update = SpeechStarted | SpeechEnded | Interim | Speakers | Final | Finalized | Closed | Failed
+Update = SpeechStarted | SpeechEnded | Interim | Speakers | Final | NothingSaid | Finalized | Closed | Failed
