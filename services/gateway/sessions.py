@@ -61,7 +61,7 @@ class _Channel:
     """The way of one session onto the log: sequence, stamps, acknowledgements."""
 
     def __init__(self, hub: SessionHub, session_id: str, topic: Topic, lane: Lane, traceparent: str) -> None:
-        self._hub, self.session_id, self._topic, self._name, self._traceparent = hub, session_id, topic, topic.name(lane), traceparent
+        self._hub, self.session_id, self._topic, self._name, self.traceparent = hub, session_id, topic, topic.name(lane), traceparent
         self.lane = lane
         self._sequence = 0
         self._sent_bytes = 0  # written by the loop alone
@@ -78,7 +78,7 @@ class _Channel:
             await asyncio.sleep(RETRY_S)
         now = self._hub.clock()
         sequence = self._sequence + 1
-        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self._traceparent)
+        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self.traceparent)
         key, value, headers = codec.encode(event, self._topic.encoding)
         size = len(value)
 
@@ -116,6 +116,10 @@ class LiveSession:
         self._opened_at = hub.clock()
         self._closing_since: float | None = None
         self._has_result = False
+
+    @property
+    def traceparent(self) -> str:
+        return self._channel.traceparent
 
     @property
     def audio_seconds(self) -> float:
@@ -236,9 +240,9 @@ class LiveSession:
 class SpeechRequest:
     """One text on its way to speech; ``pieces`` gives the audio while it is made."""
 
-    def __init__(self, hub: SessionHub, session_id: str, caller: Caller) -> None:
-        self._hub, self.id, self.caller = hub, session_id, caller
-        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused] = asyncio.Queue()
+    def __init__(self, hub: SessionHub, session_id: str, caller: Caller, *, has_place: bool) -> None:
+        self._hub, self.id, self.caller, self.has_place = hub, session_id, caller, has_place
+        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused | None] = asyncio.Queue()
         self._last = 0
 
     def push(self, event: Event) -> None:
@@ -250,13 +254,15 @@ class SpeechRequest:
         """Nothing falls due by itself."""
 
     async def pieces(self) -> AsyncIterator[SynthesisProduced]:
-        """In order; ends after the last. Raises ``Refused`` when synth refuses or does not answer in time."""
+        """In order; ends after the last, or with ``leave``. Raises ``Refused`` when synth refuses or does not answer in time."""
         try:
             while True:
                 try:
                     piece = await asyncio.wait_for(self._pieces.get(), self._hub.settings.stage_timeout_s)
                 except TimeoutError:
                     raise Refused("STAGE_TIMEOUT", "No answer from synth; try again in a moment.") from None
+                if piece is None:
+                    return
                 if isinstance(piece, SynthesisRefused):
                     raise Refused(piece.code, piece.message)
                 yield piece
@@ -264,6 +270,11 @@ class SpeechRequest:
                     return
         finally:
             self._hub.drop(self.id)
+
+    def leave(self) -> None:
+        """Nobody wants the rest any more."""
+        self._pieces.put_nowait(None)
+        self._hub.drop(self.id)
 
 
 class SessionHub:
@@ -323,20 +334,30 @@ class SessionHub:
         GATEWAY_SESSIONS.labels(edge).inc()
         return session
 
-    async def speak(self, caller: Caller, request: SynthesisRequested) -> SpeechRequest:
-        """One whole text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does."""
-        self._admit()
+    async def speak(self, caller: Caller, request: SynthesisRequested, within: LiveSession | None = None) -> SpeechRequest:
+        """One text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does.
+
+        ``within`` an open session it takes no further place, and a gateway that is ending lets it finish.
+        """
+        if within is None:
+            self._admit()
         session_id = self._mint()
-        await self._gate.take_place(caller, session_id)
-        speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller)
-        await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
+        if within is None:
+            await self._gate.take_place(caller, session_id)
+        speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller, has_place=within is None)
+        traceparent = within.traceparent if within is not None else new_traceparent()
+        try:
+            await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", traceparent).send(replace(request, owner=caller.owner))
+        except BaseException:
+            self.drop(session_id)
+            raise
         return speech
 
     def drop(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
-        if session is not None:
+        if isinstance(session, LiveSession) or (session is not None and session.has_place):
             leaving = asyncio.ensure_future(self._gate.leave_place(session.caller, session_id))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from services.synth.engine import Mark, Sentence, Spoken, Voice
-from services.synth.script import LONGEST_SENTENCE, Turn, sentences, turns, voice_names
+from services.synth.casting import voice_names
+from voxrelay.script import LONGEST_SENTENCE, Turn, sentences, turns
 from services.synth.stage import SynthStage
 from voxrelay.audio import float32_from_pcm_s16le
 from voxrelay.events import Engine, Event, SynthesisProduced, SynthesisRefused, SynthesisRequested
