@@ -18,7 +18,8 @@ from voxrelay.errors import Refused
 
 RAW_ENCODINGS = ("linear16", "float32", "mulaw", "alaw")
 CONTAINERS = ("webm", "ogg", "flac", "wav", "mp3", "mp4", "aac")
-ENCODINGS = (*RAW_ENCODINGS, "opus", *CONTAINERS, "auto")
+PACKET_ENCODINGS = ("opus", "amr-nb", "amr-wb", "speex", "g729")
+ENCODINGS = (*RAW_ENCODINGS, *PACKET_ENCODINGS, *CONTAINERS, "auto")
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 48_000
 MAX_CHANNELS = 8
 PROBE_BYTES = 16

@@ -29,3 +29,8 @@ class GatewaySettings(Settings):
     max_text_characters: int = Field(20_000, ge=1, description="text of one synthesis request")
     drain_s: float = Field(25.0, ge=0, description="after SIGTERM open sessions may finish for so long")
     linger_ms: float = Field(5.0, ge=0, le=100, description="the producer gathers records for so long: fewer, larger requests to the broker")
+    allowed_internal_hosts: tuple[str, ...] = Field(
+        (), description="hosts, as URLs write them, that files are fetched from and results posted to although they lie in an internal network"
+    )
+    allowed_ports: tuple[int, ...] = Field((80, 443), description="ports of the URLs that files are fetched from and results posted to")
+    max_fetch_s: float = Field(300.0, gt=0, description="a file fetched from a URL must be here after so long")
