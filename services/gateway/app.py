@@ -15,6 +15,8 @@ from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
 from services.gateway.protocols import files, native, sessions, speak
+from services.gateway.protocols.deepgram import speak as deepgram_speak
+from services.gateway.protocols.openai import speech as openai_speech
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -30,7 +32,9 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     )
     app.include_router(native.router(hub, gate))
     app.include_router(files.router(hub, gate))
+    app.include_router(deepgram_speak.router(hub, gate))  # before the native one, which has the same path
     app.include_router(speak.router(hub, gate))
+    app.include_router(openai_speech.router(hub, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})

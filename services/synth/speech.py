@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from services.synth.engine import Sentence, Spoken, Synthesizer
 from services.synth.casting import names_in, voice_names
+from services.synth.engine import Sentence, Spoken, Synthesizer
 from voxrelay.audio import Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32, seconds
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested, WordSpoken
