@@ -163,7 +163,7 @@ async def _text_of(request: Request, hub: SessionHub, reach: Reach) -> str:
     body = await bodies.json_object(request, most)
     said = next(iter(body.values()), None)
     if len(body) != 1 or not body.keys() <= {"text", "url"} or not isinstance(said, str):
-        raise Refused("INVALID_MESSAGE", 'The body must be {"text": "…"} or {"url": "…"}.')
+        raise Refused("INVALID_MESSAGE", 'The body must be {"text": "..."} or {"url": "..."}.')
     if "url" in body:
         with tempfile.SpooledTemporaryFile(most) as spool:
             await fetch(said, spool, 4 * most, reach)
