@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, native, sessions, speak
+from services.gateway.protocols import files, login, native, sessions, speak, usage
 from services.gateway.protocols.deepgram import speak as deepgram_speak
 from services.gateway.protocols.openai import speech as openai_speech
 from services.gateway.sessions import SessionHub
@@ -35,8 +35,10 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(deepgram_speak.router(hub, gate))  # before the native one, which has the same path
     app.include_router(speak.router(hub, gate))
     app.include_router(openai_speech.router(hub, gate))
+    app.include_router(login.router(gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
+        app.include_router(usage.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
     return app

@@ -55,6 +55,7 @@ class Assembly:
         self._early: dict[str, list[Event]] = {}  # results that overtook the boundary they belong to
         self._passed: set[str] = set()
         self._is_closed = False
+        self._numbered = 0
 
     @property
     def missing(self) -> list[str]:
@@ -93,18 +94,22 @@ class Assembly:
             key, head = next(iter(self._open.items()))
             if isinstance(head, int):
                 del self._open[key]
-                yield Finalized(head)
+                yield Finalized(head, self._number())
             elif is_finished or self._is_complete(head) or (head.due_at is not None and now >= head.due_at):
                 del self._open[key]
                 self._passed.add(key)
                 if head.transcribed is not None and head.transcribed.text:
                     utterance = join(head.transcribed, head.diarized, head.classified.values())
-                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause")
+                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause", self._number())
             else:
                 return
         if is_finished and not self._is_closed:
             self._is_closed = True
-            yield Closed(max((done.audio_seconds for done in self._finished.values()), default=0.0))
+            yield Closed(max((done.audio_seconds for done in self._finished.values()), default=0.0), self._number())
+
+    def _number(self) -> int:
+        self._numbered += 1
+        return self._numbered
 
     def _result(self, event: Event, now: float) -> Iterator[Update]:
         payload = event.payload

@@ -91,6 +91,11 @@ def check_rate(sample_rate_hz: int) -> None:
         raise Refused("UNSUPPORTED_SAMPLE_RATE", message)
 
 
+def _begins_layer_3(head: bytes) -> bool:
+    """A frame header of MPEG layer III with a bit rate and a sampling rate that exist: FF FF alone is a quiet sample."""
+    return len(head) > 2 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
+
+
 def sniff(head: bytes) -> str:
     """The container that the first bytes (16 are enough) say it is; empty for none that is known."""
     if head[:4] == b"\x1a\x45\xdf\xa3":
@@ -107,9 +112,7 @@ def sniff(head: bytes) -> str:
         return "mp3"
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
-        return "mp3"
-    return ""
+    return "mp3" if _begins_layer_3(head) else ""
 
 
 class _Pipe(io.RawIOBase):

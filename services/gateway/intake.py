@@ -77,12 +77,14 @@ class Intake:
     async def _settle(self, head: bytes) -> None:
         """Decide from the first bytes what this is, and begin the session if the rate is known by that."""
         encoding, found = self.asked.encoding, sniff(head)
-        is_raw = encoding in RAW_ENCODINGS and (self.asked.is_encoding_given or not found) and found not in UNMISTAKABLE
+        is_raw_meant = self.asked.is_encoding_given or self._session.has_begun  # raw audio that goes on after a broken connection begins anyhow
+        is_raw = encoding in RAW_ENCODINGS and (is_raw_meant or not found) and found not in UNMISTAKABLE
         if is_raw:
             if len(head) >= TEXT_PROBE_BYTES and PRINTABLE.issuperset(head):
                 raise Refused("INVALID_AUDIO_FORMAT", f"This is text, not {encoding} audio; send audio in binary messages.")
             self._raw = raw_decoder(encoding)
-            await self._session.begin(self.asked.config)
+            if not self._session.has_begun:
+                await self._session.begin(self.asked.config)
             return
         if not found:
             raise Refused("INVALID_AUDIO_FORMAT", "The first bytes are no known container; set 'encoding' for raw audio.")
@@ -105,6 +107,8 @@ class Intake:
             rate_hz, pcm = item
             if not self._session.has_begun:
                 await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=1))
+            elif rate_hz != self._session.config.sample_rate_hz:
+                raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {self._session.config.sample_rate_hz} Hz, as it began.")
             await self._session.send_audio(pcm)
 
     def _raise_failure(self) -> None:

@@ -68,6 +68,26 @@ class VoicesAnswer(BaseModel):
     voices: list[VoiceAnswer]
 
 
+class LoginRequest(BaseModel):
+    username: str = Field(min_length=1, max_length=200)
+    password: str = Field(min_length=1, max_length=200)
+
+
+class LoginAnswer(BaseModel):
+    access_token: str = Field(description="to be sent as Authorization: Bearer")
+    token_type: str
+    expires_in: int = Field(description="seconds")
+
+
+class UsageAnswer(BaseModel):
+    key: str | None = Field(description="id of the key; null for what was used without one")
+    day: str = Field(description="2026-01-31, UTC; a session counts on the day it was opened")
+    sessions: int
+    audio_seconds: float = Field(description="audio heard")
+    syntheses: int
+    characters: int = Field(description="characters spoken")
+
+
 class HealthAnswer(BaseModel):
     status: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from services.gateway.updates import Failed, Interim, Update
 from voxrelay.telemetry import THINNED
@@ -29,6 +30,11 @@ class Outbox:
             self._waiting.append(update)
         else:
             self._thin(update)
+        self._news.set()
+
+    def put_back(self, updates: Sequence[Update]) -> None:
+        """These come before everything that waits: they were taken and may not have arrived."""
+        self._waiting.extendleft(reversed(updates))
         self._news.set()
 
     def end(self) -> None:

@@ -23,8 +23,10 @@ from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
+from voxrelay.errors import Unavailable
 from voxrelay.probe import Checks
 from voxrelay.rpc import MAX_MESSAGE_BYTES
+from voxrelay.storage.access import AccessStore
 from voxrelay.storage.views import Views
 from voxrelay.telemetry import fields
 
@@ -43,14 +45,26 @@ class GatewayServer:
     """``start`` returns once both ports listen. ``stop`` drains: no new sessions, the open ones may finish for ``drain_s``."""
 
     def __init__(
-        self, bus: Bus, settings: GatewaySettings, host: str, checks: Checks, views: Views | None, rpc_services: Sequence[Registration] = ()
+        self,
+        bus: Bus,
+        settings: GatewaySettings,
+        host: str,
+        checks: Checks,
+        views: Views | None,
+        rpc_services: Sequence[Registration] = (),
+        access: AccessStore | None = None,
     ) -> None:
-        """``rpc_services`` are further gRPC services for the same port. Raises ``EngineUnusable`` for an address that would be open to everybody."""
-        self._gate = Gate(settings.api_keys_sha256)
-        if host not in LOOPBACK and not self._gate.are_keys_needed:
+        """``rpc_services`` are further gRPC services for the same port; ``access`` holds the keys and is closed at the end.
+
+        Raises ``EngineUnusable`` for an address that would be open to everybody.
+        """
+        is_loopback = host in LOOPBACK
+        if not is_loopback and not _may_have_keys(access):
             raise EngineUnusable(
-                f"Listening on {host} without API keys would let everybody in: set VOXRELAY_GATEWAY_API_KEYS_SHA256 or listen on 127.0.0.1."
+                f"Listening on {host} without API keys would let everybody in:"
+                " create one with 'voxrelay keys create --name NAME --plan PLAN', or listen on 127.0.0.1."
             )
+        self._gate = Gate(access, are_keys_always_needed=not is_loopback)
         self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
         self._listening = threading.Event()
         self._failure: BaseException | None = None
@@ -95,6 +109,7 @@ class GatewayServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self._hub = SessionHub(self._bus, self._settings, self._gate)
         await self._hub.start()
+        keeping = asyncio.create_task(self._gate.keep_places())
         app = build_app(self._hub, self._gate, self._checks, self._views)
         config = uvicorn.Config(
             app,
@@ -123,6 +138,8 @@ class GatewayServer:
         await serving
         await rpc.stop(1.0)
         await self._hub.close()
+        keeping.cancel()
+        await self._gate.close()
 
     async def _serve_http(self, server: uvicorn.Server) -> None:
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the process's business
@@ -149,3 +166,12 @@ class GatewayServer:
         self.grpc_port = server.add_insecure_port(f"{self._host}:{self._settings.grpc_port}")
         await server.start()
         return server
+
+
+def _may_have_keys(access: AccessStore | None) -> bool:
+    """True also while the database does not answer: nobody is let in then, and it may have keys."""
+    try:
+        return access is not None and access.has_keys()
+    except Unavailable as error:
+        log.warning("The database does not answer yet; until it does nobody is let in.", extra=fields(reason=str(error)))
+        return True

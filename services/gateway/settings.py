@@ -13,10 +13,10 @@ class GatewaySettings(Settings):
 
     port: int = Field(8080, ge=0, le=65535, description="WebSocket and REST; 0 takes a free one")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC; 0 takes a free one")
-    api_keys_sha256: tuple[str, ...] = Field((), description="hex SHA-256 of the keys that are let in, as a JSON list; none: no key is asked for")
     max_sessions: int = Field(1000, ge=1, description="live sessions at once; more are refused")
     session_lifetime_s: float = Field(1800.0, gt=0, description="a connection lives at most so long")
     idle_s: float = Field(60.0, gt=0, description="a connection without any message for so long is closed")
+    resume_s: float = Field(30.0, ge=0, description="a session whose connection broke waits for its client so long; 0: it ends at once")
     join_wait_s: float = Field(1.5, ge=0, description="how long a final waits for its speaker and attributes")
     stage_timeout_s: float = Field(30.0, gt=0, description="how long a closed session waits for a stage's next word before it fails naming it")
     max_file_bytes: int = Field(500 * 1024 * 1024, ge=1, description="largest file taken")

@@ -30,10 +30,14 @@ class Interim:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """In the order the utterances were spoken; nothing of this utterance comes after it."""
+    """In the order the utterances were spoken; nothing of this utterance comes after it.
+
+    ``sequence`` numbers the updates that a client must not miss: 1, 2, 3 … within the session, the same whichever process tells them.
+    """
 
     utterance: JoinedUtterance
     end_reason: str
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Finalized:
     """Everything said before the client's ``ordinal``-th finalize has been sent as final."""
 
     ordinal: int
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Closed:
     """All stages the session asked for have finished."""
 
     audio_seconds: float
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +62,5 @@ class Failed:
     message: str
 
 
+Numbered = Final | Finalized | Closed
 Update = SpeechStarted | SpeechEnded | Interim | Final | Finalized | Closed | Failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.settings import GatewaySettings
 from services.gateway.updates import Closed, Failed, Final, Interim
 from voxrelay import codec
+from voxrelay.calls import SEES
 from voxrelay.errors import Refused
 from voxrelay.events import SegmentTranscribed
 from voxrelay.join import JoinedUtterance
@@ -102,7 +103,10 @@ def interim_result(result: SegmentTranscribed) -> Any:
 async def _abort(context: Any, refused: Refused) -> None:
     REFUSALS.labels(EDGE, refused.code).inc()
     status = getattr(grpc.StatusCode, errors.CODES[refused.code].grpc)
-    await context.abort(status, refused.message, trailing_metadata=(("voxrelay-error-code", refused.code),))
+    metadata = [("voxrelay-error-code", refused.code)]
+    if refused.retry_after_s:
+        metadata.append(("retry-after", str(refused.retry_after_s)))
+    await context.abort(status, refused.message, trailing_metadata=tuple(metadata))
 
 
 class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -116,10 +120,21 @@ class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler
         try:
-            _CALLER.set(await self._gate.admit_credential(presented_in_metadata(handler_call_details.invocation_metadata)))
+            caller = await self._gate.admit_credential(presented_in_metadata(handler_call_details.invocation_metadata))
         except Refused as refused:
             return _refusing(handler, refused)
+        _CALLER.set(caller)
+        SEES.set(caller.sees)
+        return _in_this_context(handler)
+
+
+def _in_this_context(handler: Any) -> Any:
+    """A plain function runs on a thread, which would not know what was set here."""
+    answer = handler.unary_unary
+    if answer is None or asyncio.iscoroutinefunction(answer):
         return handler
+    context = copy_context()
+    return grpc.unary_unary_rpc_method_handler(lambda *asked: context.run(answer, *asked), handler.request_deserializer, handler.response_serializer)
 
 
 def _refusing(handler: Any, refused: Refused) -> Any:

@@ -28,7 +28,8 @@ def refusal(client: OpenAI) -> dict[str, Any]:
 if __name__ == "__main__":
     client = OpenAI(base_url=f"{URL}/v1", api_key="any")
     speech = client.audio.speech
-    formats = {name: text_of(speech.create(model="tts-1", voice="alloy", input=TEXT, response_format=name).content) for name in FORMATS}
+    asked = {"input": TEXT, "voice": "alloy"}
+    formats = {name: text_of(speech.create(model="tts-1", response_format=name, **asked).content) for name in FORMATS}
     with speech.with_streaming_response.create(
         model="gpt-4o-mini-tts", voice={"id": "coral"}, input=TEXT, instructions="Be kind.", speed=1.0
     ) as answer:
