@@ -13,10 +13,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, login, native, sessions, speak, usage
+from services.gateway.protocols import files, login, native, sessions, speak, stream, usage
 from services.gateway.protocols.deepgram import speak as deepgram_speak
-from services.gateway.protocols.openai import speech as openai_speech
+from services.gateway.protocols.openai import speech, transcriptions
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -31,16 +32,19 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
         description="Speech in; words, speakers and attributes out. Live audio: WebSocket /ws/v1/transcribe. Errors: docs/errors.md.",
     )
     app.include_router(native.router(hub, gate))
+    app.include_router(stream.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(deepgram_speak.router(hub, gate))  # before the native one, which has the same path
     app.include_router(speak.router(hub, gate))
-    app.include_router(openai_speech.router(hub, gate))
+    app.include_router(speech.router(hub, gate))
     app.include_router(login.router(gate))
+    app.include_router(transcriptions.router(hub, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
+    app.add_middleware(BoundedBodies, most_bytes=hub.settings.max_body_bytes, idle_s=hub.settings.idle_s)
     return app
 
 

@@ -135,8 +135,8 @@ class Visitor(Protocol):
 class LiveSession:
     """One call. A protocol sends audio and control in, and reads ``updates`` out, at the same time."""
 
-    def __init__(self, hub: SessionHub, channel: _Channel, edge: str, caller: Caller) -> None:
-        self._hub, self._channel, self.edge, self.caller = hub, channel, edge, caller
+    def __init__(self, hub: SessionHub, channel: _Channel, edge: str, caller: Caller, *, is_patient: bool) -> None:
+        self._hub, self._channel, self.edge, self.caller, self._is_patient = hub, channel, edge, caller, is_patient
         self.id = channel.session_id
         self.config = SessionConfig()
         self._assembly: Assembly | None = None  # until the session has begun
@@ -183,7 +183,7 @@ class LiveSession:
     async def begin(self, config: SessionConfig) -> None:
         """Publish the opening. Once, before any audio: what the audio is must be known by then. Raises ``Refused`` for what the plan has not."""
         config = self.config = self._owned(config)
-        self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._channel.lane == "bulk")
+        self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._is_patient)
         await self._channel.send(SessionOpened(config, self._opened_at))
 
     def _owned(self, config: SessionConfig) -> SessionConfig:
@@ -480,14 +480,16 @@ class SessionHub:
     def open_sessions(self) -> int:
         return sum(isinstance(session, LiveSession) for session in self._sessions.values())
 
-    async def open(self, edge: str, caller: Caller, lane: Lane = "live", traceparent: str = "") -> LiveSession:
-        """A session that has an id and has not begun.
+    async def open(self, edge: str, caller: Caller, lane: Lane = "live", traceparent: str = "", *, is_patient: bool | None = None) -> LiveSession:
+        """A session that has an id and has not begun. ``is_patient``: finals are held until it is complete; a bulk session's are, if nothing is said.
 
         Raises ``Refused`` when the gateway is full, ending, late, or owns no partition yet, and when the caller's plan has no room.
         """
         session_id = await self._admit(caller)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
-        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
+        session = self._sessions[session_id] = LiveSession(
+            self, channel, edge, caller, is_patient=lane == "bulk" if is_patient is None else is_patient
+        )
         GATEWAY_SESSIONS.labels(edge).inc()
         return session
 
@@ -511,7 +513,7 @@ class SessionHub:
         self._check_room()
         await self._take_place(caller, session_id)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, "live", new_traceparent())
-        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
+        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller, is_patient=False)
         GATEWAY_SESSIONS.labels(edge).inc()
         partition = self._partition_of(session_id)
         try:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from services.gateway.bounds import parse_json
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from voxrelay.errors import Refused
@@ -98,8 +99,8 @@ async def _read(socket: WebSocket, hub: SessionHub, speaking: Speaking, dialect:
 
 def _parsed(text: str | None) -> Message:
     try:
-        message = json.loads(text or "")
-    except (json.JSONDecodeError, RecursionError):
+        message = parse_json(text or "")
+    except ValueError:
         raise Refused("INVALID_MESSAGE", "Messages must be JSON texts with a 'type'.") from None
     if not isinstance(message, dict):
         raise Refused("INVALID_MESSAGE", "A message must be a JSON object with a 'type'.")

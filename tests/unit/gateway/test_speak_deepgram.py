@@ -24,10 +24,9 @@ from services.gateway.server import GatewayServer
 from services.gateway.voices import VOICES
 from tests.unit.gateway.conftest import ScriptedSynth
 from tests.unit.gateway.test_speak_native import SENTENCE, everything, held, received, requests
+from voxrelay.storage.access import AccessStore
 
 __all__ = ["held"]  # a fixture
-
-KEY_SHA256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of "key"
 
 
 def post(gateway: GatewayServer, query: str = "?model=aura-asteria-en", body: Any = None, **options: Any) -> httpx.Response:
@@ -123,7 +122,7 @@ def test_speed_and_what_has_no_effect(gateway: GatewayServer) -> None:
         ("?model=aura-asteria-en", {"text": "Hi", "url": "https://example.org/"}, 400, "INVALID_MESSAGE"),
         ("?model=aura-asteria-en", ["Hi"], 400, "INVALID_MESSAGE"),
         ("?model=aura-asteria-en", {"text": "x" * 20_001}, 413, "TEXT_TOO_LONG"),
-        ("?model=aura-asteria-en", {"text": "x" * 400_000}, 413, "MESSAGE_TOO_LARGE"),
+        ("?model=aura-asteria-en", {"text": "x" * 1_100_000}, 413, "MESSAGE_TOO_LARGE"),
         ("?model=aura-asteria-en", {"url": "http://127.0.0.1/text"}, 400, "REMOTE_CONTENT_ERROR"),
         ("?callback=ftp://example.org/heard", None, 400, "REMOTE_CONTENT_ERROR"),
     ],
@@ -314,19 +313,20 @@ async def test_refused_before_the_upgrade(gateway: GatewayServer, query: str) ->
     assert refused.value.response.headers["dg-error"]
 
 
-async def test_keys(make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(api_keys_sha256=(KEY_SHA256,))
+async def test_keys(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    key = access.create_key("somebody", "enterprise")[1]
+    gateway = make_gateway(database_url=access.url)
     with pytest.raises(InvalidStatus) as refused:
         async with dial(gateway):
             pass
     assert refused.value.response.status_code == 401
     assert json.loads(refused.value.response.body)["err_code"] == "INVALID_AUTH"
-    assert post(gateway).json()["err_code"] == "INVALID_AUTH"
-    async with dial(gateway, additional_headers={"Authorization": "Token key"}) as socket:
+    assert (await asyncio.to_thread(post, gateway)).json()["err_code"] == "INVALID_AUTH"
+    async with dial(gateway, additional_headers={"Authorization": f"Token {key}"}) as socket:
         assert (await received(socket))["type"] == "Metadata"
-    async with dial(gateway, subprotocols=["token", "key"]) as socket:
+    async with dial(gateway, subprotocols=["token", key]) as socket:
         assert socket.subprotocol == "token"
-    assert (await asyncio.to_thread(post, gateway, headers={"Authorization": "Token key"})).status_code == 200
+    assert (await asyncio.to_thread(post, gateway, headers={"Authorization": f"Token {key}"})).status_code == 200
 
 
 def test_every_name_of_theirs_selects_a_voice_of_its_language() -> None:

@@ -160,7 +160,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
 async def _text_of(request: Request, hub: SessionHub, reach: Reach) -> str:
     """The body's ``text``, or what its ``url`` leads to."""
     most = hub.settings.max_text_characters
-    body = await bodies.json_object(request, most)
+    body = await bodies.json_object(request)
     said = next(iter(body.values()), None)
     if len(body) != 1 or not body.keys() <= {"text", "url"} or not isinstance(said, str):
         raise Refused("INVALID_MESSAGE", 'The body must be {"text": "..."} or {"url": "..."}.')

@@ -92,7 +92,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
     async def speech(request: Request) -> Response:
         """Speech from text: OpenAI's call."""
         caller = await gate.admit(request)
-        wanted = _wanted(await bodies.json_object(request, 2 * MOST_CHARACTERS))
+        wanted = _wanted(await bodies.json_object(request))
         asked = SynthesisRequested(wanted.text, wanted.voice, speed=wanted.speed, sample_rate_hz=RATE_HZ)
         try:
             file = await speech_file(hub, caller, asked, FORMATS[wanted.format])
