@@ -58,10 +58,10 @@ class SpeakRequest(BaseModel):
 
 class VoiceAnswer(BaseModel):
     name: str = Field(description="what `voice` may be; the bundled engine knows more (gRPC ListVoices)")
-    language: str
-    gender: str
-    openai: list[str] = Field(description="names of OpenAI's voices that select it")
-    deepgram: list[str] = Field(description="names of Deepgram's models that select it")
+    language: str = ""
+    gender: str = ""
+    openai: list[str] = Field(default_factory=list, description="names of OpenAI's voices that select it")
+    deepgram: list[str] = Field(default_factory=list, description="names of Deepgram's models that select it")
 
 
 class VoicesAnswer(BaseModel):

@@ -19,7 +19,7 @@ from services.gateway.sessions import SessionHub
 from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from services.gateway.speech_file import speech_file
 from services.gateway.speech_socket import Message, converse
-from services.gateway.voices import VOICES
+from services.gateway.voices import VOICES, known
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisRequested
 from voxrelay.telemetry import REFUSALS
@@ -180,10 +180,11 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
 
     @routes.get("/api/v2/voices", tags=["speech"])
     async def voices(request: Request) -> VoicesAnswer:
-        """The voices, and the names of other services that select them."""
+        """The voices, and the names of other services that select them; last those of the engine that no other service's name selects."""
         await gate.admit(request)
         listed = [VoiceAnswer(name=v.name, language=v.language, gender=v.gender, openai=list(v.openai), deepgram=v.deepgram_models) for v in VOICES]
-        return VoicesAnswer(voices=listed)
+        others = [VoiceAnswer(name=name) for name in hub.settings.voices if known(name) is None]
+        return VoicesAnswer(voices=listed + others)
 
     @routes.websocket("/ws/v1/speak")
     async def speak_live(socket: WebSocket) -> None:

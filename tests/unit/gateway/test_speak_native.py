@@ -313,9 +313,12 @@ async def test_no_synth_is_said(make_gateway: Callable[..., GatewayServer]) -> N
 
 
 @pytest.mark.conformance("native", "call GET /api/v2/voices", "done")
-def test_voices(gateway: GatewayServer) -> None:
+def test_voices(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(voices=("en-us", "cy"))
     listed = httpx.get(f"http://127.0.0.1:{gateway.port}/api/v2/voices").json()["voices"]
     by_name = {voice["name"]: voice for voice in listed}
     assert by_name["en-us+f2"]["openai"] == ["alloy", "coral"]
     assert "aura-asteria-en" in by_name["en-us+f2"]["deepgram"]
     assert "aura-2-viktoria-de" in by_name["de+f2"]["deepgram"]
+    assert listed[-1] == {"name": "cy", "language": "", "gender": "", "openai": [], "deepgram": []}
+    assert len(listed) == len(by_name)
