@@ -15,12 +15,7 @@ from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, login, models, native, sessions, speak, stream, usage
-from services.gateway.protocols.deepgram import access as deepgram_access
-from services.gateway.protocols.deepgram import files as deepgram_files
-from services.gateway.protocols.deepgram import flux as deepgram_flux
-from services.gateway.protocols.deepgram import listen as deepgram_listen
-from services.gateway.protocols.openai import client_secrets, realtime, transcriptions
+from services.gateway.protocols import deepgram, files, login, models, native, openai, sessions, speak, stream, usage
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -37,16 +32,11 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(native.router(hub, gate))
     app.include_router(stream.router(hub, gate))
     app.include_router(files.router(hub, gate))
+    app.include_router(deepgram.router(hub, gate))  # before the native speech, which has the same path
+    app.include_router(openai.router(hub, gate))
     app.include_router(speak.router(hub, gate))
-    app.include_router(login.router(gate))
-    app.include_router(transcriptions.router(hub, gate))
-    app.include_router(realtime.router(hub, gate))
-    app.include_router(client_secrets.router(hub, gate))
-    app.include_router(deepgram_files.router(hub, gate))
-    app.include_router(deepgram_flux.router(hub, gate))
-    app.include_router(deepgram_access.router(gate))
     app.include_router(models.router(hub.settings, gate))
-    app.include_router(deepgram_listen.router(hub, gate))
+    app.include_router(login.router(gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))
