@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, native, sessions, speak
+from services.gateway.protocols import files, native, page, sessions, speak
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -31,6 +31,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(native.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
+    app.include_router(page.router(gate, hub.settings, views is not None))
     if views is not None:
         app.include_router(sessions.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
@@ -39,10 +40,6 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
 
 
 def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
-    @app.get("/", include_in_schema=False)
-    async def root() -> dict[str, str]:
-        return {"name": "Voxrelay", "live": "/ws/v1/transcribe", "files": "/api/process", "documentation": "/docs"}
-
     @app.get("/health", tags=["operations"])
     async def health() -> HealthAnswer:
         """The process is alive."""
