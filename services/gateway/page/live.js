@@ -19,6 +19,8 @@ const STATUS = {
   working: "The server is working",
 };
 const STARTS = { idle: "Start", live: "Stop", paused: "Stop", closing: "Finishing", asking: "Cancel", connecting: "Cancel", sending: "Cancel", working: "Cancel" };
+const DELAY_IS = "From the end of an utterance's sound to its final words on this page. The silence that tells the server that it is over is in it. The middle of all so far.";
+const LAG_IS = "From the last sound that unfinished words cover to their arrival on this page. The middle of the last twenty.";
 const FIGURES_EVERY_MS = 250;
 const ANNOUNCE_EVERY_MS = 4000;
 const ANNOUNCED_KEPT = 5;
@@ -80,10 +82,15 @@ function show(state) {
   for (const field of document.querySelectorAll("#source input, #source select, #options input, #options select, #key")) {
     field.disabled = !isIdle && !(field.id === "vocabulary" && isRunning);
   }
-  if (!isIdle) $("options").open = false;
+  if (state === "asking" || state === "sending") toggleOptions(false);
   document.title = isRunning ? `${STATUS[state]} · Voxrelay` : "Voxrelay";
   meter.follow(state === "live" ? page.run : null);
   showSource();
+}
+
+function toggleOptions(isOpen) {
+  $("options").hidden = !isOpen;
+  $("options-toggle").setAttribute("aria-expanded", String(isOpen));
 }
 
 function showSource() {
@@ -152,7 +159,7 @@ function beginSession(sessionId) {
 }
 
 // What it came to, and what can be taken away.
-function endSession(audioS, usedKey) {
+function endSession(audioS, usedKey, run = null) {
   const { session } = page;
   page.session = null;
   if (!session) return;
@@ -166,6 +173,7 @@ function endSession(audioS, usedKey) {
     const speakers = new Set(utterances.flatMap(({ words: of, speaker }) => (of?.length ? of.map((word) => word.speaker) : [speaker])).filter(Boolean));
     const parts = [`${clock(audioS)} of sound`, count(words, "word")];
     if (speakers.size) parts.push(count(speakers.size, "speaker"));
+    if (run && run.delayS !== null) parts.push(`${seconds(run.delayS)} delay`);
     if (note) parts.push(note);
     said.textContent = words ? parts.join(" · ") : `${clock(audioS)} of sound, and nothing was said in it.`;
   };
@@ -185,6 +193,7 @@ function endSession(audioS, usedKey) {
       button.addEventListener("click", () => saveAs(session, format, usedKey));
       actions.append(button);
     }
+    actions.prepend(element("span", "", "Save as"));
     footer.append(actions);
   }
   const { node } = session;
@@ -261,7 +270,7 @@ function startLive(usedKey) {
       showFigures();
       page.run = null;
       show("idle");
-      endSession(run.sentS, usedKey);
+      endSession(run.sentS, usedKey, run);
       if (trouble) showTrouble(trouble);
     },
   });
@@ -350,6 +359,7 @@ function nameLanguages() {
 async function begin() {
   $("start").addEventListener("click", startOrStop);
   $("pause").addEventListener("click", pauseOrContinue);
+  $("options-toggle").addEventListener("click", () => toggleOptions($("options").hidden));
   $("trouble-again").addEventListener("click", start);
   $("trouble-dismiss").addEventListener("click", () => {
     dismissTrouble();
@@ -373,6 +383,8 @@ async function begin() {
   document.addEventListener("drop", takeDropped);
   window.addEventListener("scroll", () => ($("newest").hidden = isNearTheEnd() || page.state === "idle"), { passive: true });
   navigator.mediaDevices?.addEventListener?.("devicechange", listDevices);
+  $("delay-figure").title = DELAY_IS;
+  $("lag-figure").title = LAG_IS;
   setInterval(showFigures, FIGURES_EVERY_MS);
   setInterval(announceGathered, ANNOUNCE_EVERY_MS);
   show("idle");

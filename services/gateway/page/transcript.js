@@ -29,17 +29,13 @@ export class Transcript {
     [this.#list, this.#attributes] = [list, attributes];
   }
 
-  get isEmpty() {
-    return this.#items.size === 0;
-  }
-
   get utterances() {
     return [...this.#items.values()].filter((item) => item.message).map((item) => item.message);
   }
 
   interim(message) {
     const item = this.#item(message.utterance_id);
-    if (item.message || !message.transcript) return; // a final never changes
+    if (item.message || item.isVoid || !message.transcript) return; // a final never changes
     const said = element("p", "said", message.transcript);
     const turn = element("div", "turn");
     turn.append(gutter("", message.start), said);
@@ -51,10 +47,7 @@ export class Transcript {
     const item = this.#item(message.utterance_id);
     item.message = message;
     item.node.dataset.standing = "final";
-    if (!message.transcript) {
-      item.node.remove();
-      return;
-    }
+    this.#voidBefore(item);
     const turns = turnsOf(message).map(({ speaker, start, text }) => {
       const turn = element("div", "turn");
       turn.dataset.speaker = colourOf(speaker);
@@ -69,10 +62,16 @@ export class Transcript {
 
   // What was never finished is no result.
   dropInterims() {
-    for (const [id, item] of this.#items) {
+    this.#voidBefore(null);
+  }
+
+  // Finals come in order, and none for an utterance in which no words were found after all: its interim words go.
+  #voidBefore(final) {
+    for (const item of this.#items.values()) {
+      if (item === final) return;
       if (item.message) continue;
+      item.isVoid = true;
       item.node.remove();
-      this.#items.delete(id);
     }
   }
 
@@ -88,7 +87,7 @@ export class Transcript {
   #item(id) {
     let item = this.#items.get(id);
     if (!item) {
-      item = { node: element("li", "utterance"), message: null };
+      item = { node: element("li", "utterance"), message: null, isVoid: false };
       item.node.dataset.utterance = id;
       this.#items.set(id, item);
       this.#list.append(item.node);
@@ -102,16 +101,16 @@ export class Transcript {
     const first = FOREMOST.filter((name) => name in attributes);
     const rest = names.filter((name) => !first.includes(name));
     const box = element("div", "attributes");
-    box.append(this.#list_of(first.length ? first : rest, attributes));
+    box.append(this.#listOf(first.length ? first : rest, attributes));
     if (first.length && rest.length) {
       const more = element("details", "");
-      more.append(element("summary", "", `${rest.length} more`), this.#list_of(rest, attributes));
+      more.append(element("summary", "", `${rest.length} more`), this.#listOf(rest, attributes));
       box.append(more);
     }
     return box;
   }
 
-  #list_of(names, attributes) {
+  #listOf(names, attributes) {
     const list = element("ul", "chips");
     for (const name of names) {
       const { value, unit, confidence } = attributes[name];
@@ -173,7 +172,7 @@ function turnsOf(message) {
 
 function shown(value, unit) {
   if (typeof value !== "number") return String(value);
-  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 0 : Math.abs(value) >= 1 ? 1 : 2;
+  const digits = Math.abs(value) >= 10 ? 0 : Math.abs(value) >= 1 ? 1 : 2;
   const number = value.toFixed(digits).replace("-", "−");
   const short = UNITS[unit] ?? unit ?? "";
   return short ? `${number}\u202f${short}` : number;
