@@ -1,4 +1,4 @@
-"""GET /: a page for a person with a browser, a client of the native protocol like any other. Programs that ask for JSON get a list of what is here."""
+"""GET /: a page for a person with a browser, a client of the native protocol like any other; programs get a list of what is here."""
 
 from __future__ import annotations
 
