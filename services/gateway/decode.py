@@ -293,7 +293,8 @@ def decoded(source: Any, max_audio_s: float, channels: int = 1) -> Iterator[tupl
     """Rate and pcm_s16le, piece by piece, of any container of ``FORMATS`` in a binary file; above 48 kHz as 48 kHz, below 8 kHz as 8 kHz.
 
     One channel is what the container's channels are mixed to; more come interleaved as they are, and the container must have as many.
-    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it, or other channels), TRUNCATED_AUDIO (it ends in the middle of something), AUDIO_TOO_LONG, UNSUPPORTED_ENCODING, UNSUPPORTED_SAMPLE_RATE.
+    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it, or other channels), TRUNCATED_AUDIO (it ends in the middle of something),
+    AUDIO_TOO_LONG, UNSUPPORTED_ENCODING, UNSUPPORTED_SAMPLE_RATE.
     """
     bounded = _Bounded(source)
     samples = 0
