@@ -15,7 +15,7 @@ from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, native, sessions, speak
+from services.gateway.protocols import files, native, sessions, speak, stream
 from services.gateway.protocols.openai import transcriptions
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
@@ -31,6 +31,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
         description="Speech in; words, speakers and attributes out. Live audio: WebSocket /ws/v1/transcribe. Errors: docs/errors.md.",
     )
     app.include_router(native.router(hub, gate))
+    app.include_router(stream.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
     app.include_router(transcriptions.router(hub, gate))
