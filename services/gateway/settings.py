@@ -35,7 +35,9 @@ class GatewaySettings(Settings):
     languages: tuple[str, ...] = Field(("en",), description="what the transcribe engine in use knows (BCP 47 primary tags); others are refused")
     max_text_characters: int = Field(20_000, ge=1, description="text of one synthesis request")
     drain_s: float = Field(25.0, ge=0, description="after SIGTERM open sessions may finish for so long")
-    grpc_max_message_bytes: int = Field(64 * 1024 * 1024, ge=65536, description="largest gRPC message, compressed or not; live audio: max_frame_bytes")
+    grpc_max_message_bytes: int = Field(
+        64 * 1024 * 1024, ge=65536, description="largest gRPC message, compressed or not; live audio: max_frame_bytes"
+    )
     grpc_max_calls: int = Field(2000, ge=1, description="gRPC calls at once, health watches too; more are refused")
     grpc_keepalive_s: float = Field(30.0, ge=1, description="a gRPC connection without traffic is asked so often whether it lives")
     grpc_connection_age_s: float = Field(0.0, ge=0, description="then a gRPC client is told to connect anew (running calls finish); 0: never")

@@ -121,11 +121,12 @@ def test_a_cancelled_call_ends_its_session_at_once(kind: str, gateway: GatewaySe
 @pytest.mark.usefixtures("nothing_left")
 def test_a_client_whose_connection_breaks_leaves_nothing_behind(gateway: GatewayServer) -> None:
     channel, sender = _channel(gateway), _Sender()
-    services_pb2_grpc.SpeechRecognitionStub(channel).StreamingRecognize(iter(sender))  # type: ignore[no-untyped-call]
+    call = services_pb2_grpc.SpeechRecognitionStub(channel).StreamingRecognize(iter(sender))  # type: ignore[no-untyped-call]
     sender.say(next(_requests()))
     _until(lambda: gateway._hub.open_sessions == 1)
     channel.close()
     sender.end()
+    assert call.code() is grpc.StatusCode.CANCELLED
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -188,7 +189,7 @@ def test_a_client_that_does_not_read_is_bounded_and_given_up(make_gateway: Calla
 
 @pytest.mark.conformance("grpc", "client that sends too fast", "done", "held up by HTTP/2's flow control")
 def test_a_client_that_sends_faster_than_the_log_takes_is_held_up(make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(max_unacknowledged_bytes=65536)
+    gateway = make_gateway(max_unacknowledged_bytes=65536, max_unsent_messages=10_000)
     given = 0
 
     def requests() -> Iterator[Any]:
