@@ -86,6 +86,9 @@ class GatewayServer:
             raise self._failure
 
     def stop(self) -> None:
+        """Returns when it has ended; it may have ended already."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
@@ -136,6 +139,7 @@ class GatewayServer:
         deadline = self._loop.time() + READY_WITHIN_S
         while not serving.done() and not (server.started and (self._hub.is_ready or self._loop.time() > deadline)):
             await asyncio.sleep(0.01)
+        await rpc.tell_health()
         self._listening.set()
         log.info("The gateway listens.", extra=fields(port=self.port, grpc_port=self.grpc_port))
         stopping = asyncio.create_task(self._stopping.wait())
