@@ -13,8 +13,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, login, native, sessions, speak, usage
+from services.gateway.protocols import files, login, native, sessions, speak, stream, usage
 from services.gateway.protocols.openai import client_secrets, realtime, transcriptions
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
@@ -30,6 +31,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
         description="Speech in; words, speakers and attributes out. Live audio: WebSocket /ws/v1/transcribe. Errors: docs/errors.md.",
     )
     app.include_router(native.router(hub, gate))
+    app.include_router(stream.router(hub, gate))
     app.include_router(files.router(hub, gate))
     app.include_router(speak.router(hub, gate))
     app.include_router(transcriptions.router(hub, gate))
@@ -41,6 +43,7 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
         app.include_router(usage.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
+    app.add_middleware(BoundedBodies, most_bytes=hub.settings.max_body_bytes, idle_s=hub.settings.idle_s)
     return app
 
 

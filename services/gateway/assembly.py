@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, SpeechEnded, SpeechStarted, Update
+from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechEnded, SpeechStarted, Update
 from voxrelay.audio import seconds
 from voxrelay.events import (
     Event,
@@ -42,6 +42,8 @@ class Assembly:
     the transcript without them. An utterance that holds no words says so in its place. A final does not change any more, so it has
     the speakers that were found when the utterance ended: which later ones came in time would be chance. The projector keeps those too.
 
+    Speakers are told apart from that whenever they are known better, after the final too.
+
     ``is_patient``: nobody reads before the session is complete. Finals are held until then, with the speakers as they were found last.
     """
 
@@ -54,6 +56,7 @@ class Assembly:
         self._finished: dict[str, StageFinished] = {}
         self._early: dict[str, list[Event]] = {}  # results that overtook the boundary they belong to
         self._passed: set[str] = set()
+        self._told: dict[str, int] = {}  # the revision of the speakers told last, by utterance
         self._is_closed = False
         self._numbered = self._finalizes = 0
 
@@ -118,6 +121,9 @@ class Assembly:
         payload = event.payload
         if not isinstance(payload, SegmentTranscribed | SegmentDiarized | SegmentClassified):
             return
+        if isinstance(payload, SegmentDiarized) and payload.revision > self._told.get(payload.utterance_id, 0) and not self._is_patient:
+            self._told[payload.utterance_id] = payload.revision
+            yield Speakers(payload.utterance_id, payload.segments, payload.is_final)
         utterance = self._open.get(payload.utterance_id)
         if not isinstance(utterance, _Utterance):
             if payload.utterance_id not in self._passed:

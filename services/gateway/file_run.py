@@ -35,10 +35,10 @@ def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes
     spool.seek(0)
     if not sniff(head) and head[:4] != b"RIFF" and head.strip().isascii() and head.decode("ascii", "replace").isprintable():
         raise Refused("INVALID_AUDIO_FORMAT", "This is text, not audio; send wav, flac, mp3, m4a, ogg, webm, mp4 or mkv.")
-    yield from decoded(spool, max_audio_s)  # type: ignore[arg-type]  # a spooled file is a binary file
+    yield from decoded(spool, max_audio_s)
 
 
-async def _in_thread(pieces: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
+async def in_thread(pieces: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
     """Decoding holds no event loop; a hundred pieces a hop."""
 
     def some() -> list[tuple[int, bytes]]:
@@ -112,7 +112,7 @@ class FileRun:
             self._session.fail("INTERNAL", "The client went away.")
 
     async def _send(self, spool: IO[bytes]) -> None:
-        async for rate_hz, pcm in _in_thread(pieces_of(spool, self._hub.settings.max_audio_s)):
+        async for rate_hz, pcm in in_thread(pieces_of(spool, self._hub.settings.max_audio_s)):
             if not self._session.has_begun:
                 await self._session.begin(replace(self._asked.config, sample_rate_hz=rate_hz, channels=1, interim_results=False))
             await self._session.send_audio(pcm)

@@ -31,6 +31,8 @@ def refusal_of(error: Exception) -> tuple[Refused, int]:
         place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
         return Refused("INVALID_PARAMETER", f"{place}: {first['msg']}."), 400
     if isinstance(error, HTTPException):
+        if isinstance(error.__cause__, Refused):  # the body was refused while the framework read it
+            return refusal_of(error.__cause__)
         code = "NOT_FOUND" if error.status_code == 404 else "INVALID_MESSAGE"
         return Refused(code, f"{error.detail}; /docs lists what there is."), error.status_code
     raise error

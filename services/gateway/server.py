@@ -7,25 +7,22 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Sequence
 
-import grpc.aio
 import uvicorn
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
+from services.gateway import browsers
 from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
-from services.gateway.protocols import recognition
+from services.gateway.bounds import HEAD_BYTES, PatientProtocol
+from services.gateway.rpc import Registration, RpcPort
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
+from services.gateway.tls import tls_of
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
 from voxrelay.probe import Checks
-from voxrelay.rpc import MAX_MESSAGE_BYTES
 from voxrelay.storage.access import AccessStore
 from voxrelay.storage.views import Views
 from voxrelay.telemetry import fields
@@ -34,11 +31,8 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
-RPC_THREADS = 8
 DRAIN_LOOK_S = 0.2
 READY_WITHIN_S = 5.0  # after that it listens all the same, and /ready tells what is missing
-
-Registration = Callable[[Any], Sequence[str]]
 
 
 class GatewayServer:
@@ -66,6 +60,7 @@ class GatewayServer:
             )
         self._gate = Gate(access, are_keys_always_needed=not is_loopback)
         self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
+        self._tls = tls_of(settings)
         self._listening = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
@@ -111,8 +106,12 @@ class GatewayServer:
         await self._hub.start()
         keeping = asyncio.create_task(self._gate.keep_places())
         app = build_app(self._hub, self._gate, self._checks, self._views)
+        hosts = self._settings.allowed_hosts or (browsers.LOOPBACK_HOSTS if self._host in LOOPBACK else ())
+        browsers.add(app, self._settings.allowed_origins, hosts)
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="websockets-sansio",
             ws_max_size=self._settings.max_frame_bytes,
             ws_per_message_deflate=False,
@@ -120,11 +119,13 @@ class GatewayServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            **(self._tls.uvicorn_options() if self._tls is not None else {}),
         )
         for name in UVICORN_LOGGERS:  # they would write every address with its query, and a key may stand in it
             logging.getLogger(name).setLevel(logging.WARNING)
         server = uvicorn.Server(config)
-        rpc = await self._start_rpc()
+        rpc = RpcPort(self._hub, self._gate, self._settings, self._tls, self._rpc_services)
+        self.grpc_port = await rpc.start(f"{self._host}:{self._settings.grpc_port}")
         serving = asyncio.create_task(self._serve_http(server))
         deadline = self._loop.time() + READY_WITHIN_S
         while not serving.done() and not (server.started and (self._hub.is_ready or self._loop.time() > deadline)):
@@ -133,6 +134,7 @@ class GatewayServer:
         log.info("The gateway listens.", extra=fields(port=self.port, grpc_port=self.grpc_port))
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+        await rpc.drain()
         await self._drain()
         server.should_exit = True
         await serving
@@ -150,22 +152,6 @@ class GatewayServer:
         deadline = self._loop.time() + self._settings.drain_s
         while self._hub.open_sessions and self._loop.time() < deadline:
             await asyncio.sleep(DRAIN_LOOK_S)
-
-    async def _start_rpc(self) -> grpc.aio.Server:
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
-        threads = ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc")
-        server = grpc.aio.server(threads, interceptors=[recognition.KeyCheck(self._gate)], options=options)
-        names = recognition.add(server, self._hub)
-        for register in self._rpc_services:
-            names.extend(register(server))
-        servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set where grpc.aio is there
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        for name in ("", *names):
-            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        self.grpc_port = server.add_insecure_port(f"{self._host}:{self._settings.grpc_port}")
-        await server.start()
-        return server
 
 
 def _may_have_keys(access: AccessStore | None) -> bool:

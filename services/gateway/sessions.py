@@ -502,7 +502,7 @@ class SessionHub:
         self._check_room()
         await self._take_place(caller, session_id)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, "live", new_traceparent())
-        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
+        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller, is_patient=False)
         GATEWAY_SESSIONS.labels(edge).inc()
         partition = self._partition_of(session_id)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voxrelay.events import SegmentTranscribed, UtteranceEndReason
+from voxrelay.events import SegmentTranscribed, SpeakerSegment, UtteranceEndReason
 from voxrelay.join import JoinedUtterance
 
 
@@ -29,6 +29,19 @@ class SpeechEnded:
 @dataclass(frozen=True, slots=True)
 class Interim:
     result: SegmentTranscribed
+
+
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Who speaks when in one utterance, as known now: the whole of it, instead of what was said of it before.
+
+    It comes while the utterance lasts (``is_final`` false), once it has ended, and again whenever later speech tells more about it:
+    the words' ``Final`` waits for none of these and is not changed by them.
+    """
+
+    utterance_id: str
+    segments: tuple[SpeakerSegment, ...]
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +87,4 @@ class Failed:
 
 
 Numbered = Final | Finalized | Closed
-Update = SpeechStarted | SpeechEnded | Interim | Final | NothingSaid | Finalized | Closed | Failed
+Update = SpeechStarted | SpeechEnded | Interim | Speakers | Final | NothingSaid | Finalized | Closed | Failed

@@ -7,6 +7,7 @@ from typing import IO, Any
 from fastapi import Request
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from services.gateway import bounds
 from voxrelay.errors import Refused
 
 SPOOL_BYTES = 8 * 1024 * 1024  # larger files wait on disk
@@ -105,8 +106,10 @@ async def receive(request: Request, spool: IO[bytes], limit: int, fields: FormFi
 
     Raises ``Refused`` FILE_TOO_LARGE before more than the limit is kept, INVALID_MESSAGE for a broken form or one with too many fields.
     """
-    announced = int(request.headers.get("content-length", "0") or "0")
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isdigit() else 0
     upload = _Upload(spool, limit, fields)
+    bounds.expect(request, limit + 4 * FORM_BYTES)  # counted below, with the code for files
     received = 0
     if announced > limit + FORM_BYTES:
         raise Refused("FILE_TOO_LARGE", f"Files of at most {limit // (1024 * 1024)} MB are taken; send it in parts.")

@@ -18,6 +18,7 @@ from services.gateway import errors, parameters
 from services.gateway.access.caller import Caller
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
@@ -148,8 +149,8 @@ class NativeConnection:
     async def _handle(self, text: str) -> bool:
         """One JSON message; True when it was the last."""
         try:
-            message = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+            message = parse_json(text)
+        except ValueError:
             raise Refused("INVALID_MESSAGE", "A text message must be JSON; send audio in binary messages.") from None
         kind = message.get("type") if isinstance(message, dict) else None
         handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {

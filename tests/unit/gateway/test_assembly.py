@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.gateway.assembly import Assembly
-from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, SpeechStarted, Update
+from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechStarted, Update
 from tests.stored import diarized, session, transcribed
 from voxrelay.events import Event, FinalizeRequested, SessionConfig, StageFinished, UtteranceEnded, UtteranceStarted
 
@@ -112,3 +112,37 @@ def test_attributes_nobody_asked_for_are_left_out() -> None:
     assert attributes(SessionConfig()) == ["gender", "pitch_hz", "sentiment"]
     assert attributes(SessionConfig(attributes=("gender",))) == ["gender"]
     assert attributes(SessionConfig(stages=("denoise", "diarize", "transcribe"))) == []
+
+
+def _speakers(updates: list[Update]) -> list[tuple[str, list[str], bool]]:
+    return [(u.utterance_id, [segment.speaker for segment in u.segments], u.is_final) for u in updates if isinstance(u, Speakers)]
+
+
+WHO_SPEAKS = SessionConfig(stages=("denoise", "diarize"))
+
+
+def test_speakers_are_told_while_an_utterance_lasts_at_its_end_and_when_they_are_known_better() -> None:
+    assembly = Assembly(WHO_SPEAKS, 1.0)
+    said = [event for event in session("s") if event.producer in ("denoise", "diarize")]
+    begun, ended = said[1], said[2]
+    first = Event("s", replace(diarized("u1", 0.5, "S1"), is_final=False), "diarize")
+    updates = _push(assembly, [begun, first, first, ended, *said[3:]])
+    assert _speakers(updates) == [("u1", ["S1"], False), ("u1", ["S1", "S2"], True), ("u2", ["S2"], True)]
+    assert isinstance(updates[-1], Closed)
+    assert not _finals(updates)
+    late = [Event("s", diarized("u1", 0.5, "S3", revision=revision), "diarize", 50 + revision) for revision in (4, 3)]
+    assert _speakers(_push(assembly, late)) == [("u1", ["S3"], True)]
+
+
+def test_speakers_that_overtake_their_utterance_are_told_once_and_still_complete_it() -> None:
+    assembly = Assembly(WHO_SPEAKS, 1.0)
+    early = Event("s", diarized("u1", 0.5, "S1"), "diarize", 1)
+    assert _speakers(_push(assembly, [early, session("s")[1], session("s")[2]])) == [("u1", ["S1"], True)]
+    requested = Event("s", FinalizeRequested(1), "denoise", 9)
+    assert any(isinstance(update, Finalized) for update in _push(assembly, [requested]))
+
+
+def test_speakers_change_no_final_and_a_patient_one_tells_none() -> None:
+    assert _finals(_push(Assembly(SessionConfig(), 1.0), session("s"))) == EXPECTED
+    assert len(_speakers(_push(Assembly(SessionConfig(), 1.0), session("s")))) == 2
+    assert not _speakers(_push(Assembly(SessionConfig(), 1.0, is_patient=True), session("s")))

@@ -16,7 +16,11 @@ from voxrelay.storage.access import AccessStore
 from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 LINEAR = services_pb2.RecognitionConfig(
-    encoding=services_pb2.LINEAR_PCM, sample_rate_hertz=RATE_HZ, enable_speaker_diarization=True, enable_attributes=True, custom_vocabulary=["kenobi"]
+    encoding=services_pb2.LINEAR_PCM,
+    sample_rate_hertz=RATE_HZ,
+    diarization_config=services_pb2.SpeakerDiarizationConfig(enable_speaker_diarization=True),
+    enable_attributes=True,
+    custom_vocabulary=["kenobi"],
 )
 
 
