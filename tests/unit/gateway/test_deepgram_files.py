@@ -10,6 +10,7 @@ import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,8 +18,12 @@ import numpy as np
 import pytest
 
 from services.gateway.protocols.deepgram.file_parameters import FILE
+from services.gateway.protocols.deepgram.flux_parameters import FLUX
+from services.gateway.protocols.deepgram.parameters import COMMON
 from services.gateway.server import GatewayServer
 from tests.unit.gateway.test_native import RATE_HZ, _wav
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocols" / "deepgram.md"
 
 
 def _seconds(count: float, channels: int = 1) -> bytes:
@@ -458,3 +463,11 @@ def test_errors_of_models_speak_both_protocols(gateway: GatewayServer, locked: G
     with _client(locked) as client:
         answer = client.get("/v1/models")
     assert (answer.status_code, answer.json()["err_code"], answer.json()["error"]["code"]) == (401, "INVALID_AUTH", "invalid_api_key")
+
+
+def test_the_page_has_the_tables_parameters() -> None:
+    page = PAGE.read_text()
+    files = page.split("## Files: POST")[1].split("\n## ")[0]
+    flux = page.split("## Turns: WebSocket")[1].split("\n## ")[0]
+    for section, table in ((files, [row for row in FILE if row not in COMMON]), (flux, FLUX)):
+        assert [line for line in section.splitlines() if line.startswith("| `") and line.count(" | ") == 3] == [row.line for row in table]

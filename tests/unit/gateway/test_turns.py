@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -207,7 +208,7 @@ def test_every_turn_has_one_start_and_one_end_in_order(steps: list[tuple[str, st
         assert told[0] == "StartOfTurn"
         assert told[-1] == "EndOfTurn"
         assert told.count("StartOfTurn") == told.count("EndOfTurn") == 1
-        for before, after in zip(told, told[1:], strict=False):  # noqa: RUF007
+        for before, after in pairwise(told):
             assert after != "TurnResumed" or before == "EagerEndOfTurn"
             assert before != "EagerEndOfTurn" or after in ("TurnResumed", "EndOfTurn")
             assert eager is not None or "Eager" not in after

@@ -73,7 +73,7 @@ class Flux:
 def flux_of(query: Iterable[tuple[str, str]], settings: GatewaySettings) -> Flux:
     """Raises ``Refused`` naming the parameter and what it may be."""
     values = read(query, FLUX)
-    language = "multi" if values["model"] == MULTILINGUAL else "en"
+    language = "multi" if values["model"] == MULTILINGUAL else None
     shared = {row.name: row.default for row in COMMON} | values | {"language": language}
     thresholds = checked(Thresholds(values["eot_threshold"], values["eager_eot_threshold"], values["eot_timeout_ms"]))
     asked = native.apply(asked_of(shared, settings), {"interim_results": True, "pause_ms": pause_ms(thresholds)}, settings)
