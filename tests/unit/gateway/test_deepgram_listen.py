@@ -18,17 +18,21 @@ from typing import Any
 
 import av
 import conformance_page
+import httpx
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.gateway.decode import MAX_CHANNELS
 from services.gateway.protocols.deepgram import listen
 from services.gateway.protocols.deepgram.parameters import FOR_FILES, LIVE
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
+from voxrelay.plans import PLANS
+from voxrelay.storage.access import AccessStore
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocols" / "deepgram.md"
 RATE_HZ = 16_000
@@ -693,23 +697,34 @@ async def test_writing_changes_in_mid_stream(make_gateway: Callable[..., Gateway
 
 
 @pytest.mark.conformance("deepgram", "authorization Token, bearer, subprotocol, granted token", "done")
-async def test_keys(make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture) -> None:
-    gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),))
+async def test_keys(make_gateway: Callable[..., GatewayServer], access: AccessStore, caplog: pytest.LogCaptureFixture) -> None:
+    right = access.create_key("somebody", "enterprise")[1]
+    gateway = make_gateway(database_url=access.url)
     for options in ({}, {"additional_headers": {"Authorization": "Token wrong"}}, {"subprotocols": ["token", "wrong"]}):
         answer = await refused(gateway, RAW, **options)
         assert (answer.status_code, json.loads(answer.body)["err_code"]) == (401, "INVALID_AUTH")
         assert answer.headers["dg-error"]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]  # a wrong key is no failure of ours
-    for scheme in ("Token", "token", "Bearer", "bearer"):
-        async with dial(gateway, RAW, additional_headers={"Authorization": f"{scheme} right"}) as socket:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}", headers={"Authorization": f"Token {right}"}) as client:
+        token = (await client.post("/v1/auth/grant", json={"ttl_seconds": 30})).json()["access_token"]
+    for credential in (f"Token {right}", f"token {right}", f"Bearer {right}", f"bearer {right}", f"bearer {token}"):
+        async with dial(gateway, RAW, additional_headers={"Authorization": credential}) as socket:
             await tell(socket, "CloseStream")
             assert of(await everything(socket), "Metadata")
             assert socket.response.headers["dg-request-id"]
-    async with dial(gateway, RAW, subprotocols=["token", "right"]) as socket:
-        assert socket.subprotocol == "token"
-    caller = await gateway._gate.admit_credential("right")
-    token = await gateway._gate.grant(caller, 30)
-    async with dial(gateway, RAW, additional_headers={"Authorization": f"bearer {token}"}) as socket:
+    for subprotocols in (["token", right], ["bearer", token]):
+        async with dial(gateway, RAW, subprotocols=subprotocols) as socket:
+            assert socket.subprotocol == subprotocols[0]
+
+
+async def test_a_plan_without_room_for_every_channel(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    gateway = make_gateway(database_url=access.url)
+    plan = next(plan for plan in PLANS.values() if plan.concurrent_sessions in range(1, MAX_CHANNELS))
+    options = {"additional_headers": {"Authorization": f"Token {access.create_key('somebody', plan.name)[1]}"}}
+    answer = await refused(gateway, f"{RAW}&channels={plan.concurrent_sessions + 1}&multichannel=true", **options)
+    assert (answer.status_code, json.loads(answer.body)["err_code"]) == (429, "TOO_MANY_REQUESTS")
+    assert gateway._hub.open_sessions == 0
+    async with dial(gateway, RAW, **options) as socket:  # the places that were taken have been given back
         await tell(socket, "CloseStream")
         assert of(await everything(socket), "Metadata")
 
