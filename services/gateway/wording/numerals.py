@@ -90,6 +90,9 @@ class _Piece:
         return int(self.digits) if self.is_count and self.digits.isdecimal() else -1
 
 
+NOTHING = _Piece((WrittenWord("", "", 0.0, 0.0, 1.0, ""),))
+
+
 def spoken_numbers(words: Sequence[WrittenWord]) -> Iterator[tuple[int, int, str]]:
     """First word, word behind the last, digits: of every number in these words, also of those an engine wrote in digits."""
     at = 0
@@ -134,7 +137,8 @@ def with_digits(words: Sequence[WrittenWord], wanted: Numerals) -> list[WrittenW
     written: list[WrittenWord] = []
     at = 0
     while at < len(pieces):
-        made = next((made for rule in rules if (made := rule(pieces, at)) is not None), None)
+        is_possible = bool(pieces[at].digits) or pieces[at].heard in MONTHS  # nothing else begins what a rule makes
+        made = next((made for rule in rules if (made := rule(pieces, at)) is not None), None) if is_possible else None
         if made is None:
             written += pieces[at].words
             at += 1
@@ -155,8 +159,7 @@ _Rule = Callable[[Sequence[_Piece], int], "tuple[int, str] | None"]
 
 def _after(pieces: Sequence[_Piece], at: int, count: int = 1) -> tuple[_Piece, ...]:
     """The ``count`` pieces from ``at`` on, empty ones behind the end."""
-    nothing = _Piece((WrittenWord("", "", 0.0, 0.0, 1.0, ""),))
-    return tuple(pieces[at + step] if 0 <= at + step < len(pieces) else nothing for step in range(count))
+    return tuple(pieces[at + step] if 0 <= at + step < len(pieces) else NOTHING for step in range(count))
 
 
 def _money(pieces: Sequence[_Piece], at: int) -> tuple[int, str] | None:
