@@ -13,12 +13,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, models, native, sessions, speak
-from services.gateway.protocols.deepgram import access as deepgram_access
-from services.gateway.protocols.deepgram import files as deepgram_files
-from services.gateway.protocols.deepgram import flux as deepgram_flux
-from services.gateway.protocols.deepgram import listen as deepgram_listen
+from services.gateway.protocols import deepgram, files, login, models, native, openai, page, sessions, speak, stream, usage
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -33,25 +30,24 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
         description="Speech in; words, speakers and attributes out. Live audio: WebSocket /ws/v1/transcribe. Errors: docs/errors.md.",
     )
     app.include_router(native.router(hub, gate))
+    app.include_router(stream.router(hub, gate))
     app.include_router(files.router(hub, gate))
+    app.include_router(deepgram.router(hub, gate))  # before the native speech, which has the same path
+    app.include_router(openai.router(hub, gate))
     app.include_router(speak.router(hub, gate))
-    app.include_router(deepgram_files.router(hub, gate))
-    app.include_router(deepgram_flux.router(hub, gate))
-    app.include_router(deepgram_access.router(gate))
     app.include_router(models.router(hub.settings, gate))
-    app.include_router(deepgram_listen.router(hub, gate))
+    app.include_router(login.router(gate))
+    app.include_router(page.router(gate, hub.settings, views is not None))
     if views is not None:
         app.include_router(sessions.router(views, gate))
+        app.include_router(usage.router(views, gate))
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
+    app.add_middleware(BoundedBodies, most_bytes=hub.settings.max_body_bytes, idle_s=hub.settings.idle_s)
     return app
 
 
 def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
-    @app.get("/", include_in_schema=False)
-    async def root() -> dict[str, str]:
-        return {"name": "Voxrelay", "live": "/ws/v1/transcribe", "files": "/api/process", "documentation": "/docs"}
-
     @app.get("/health", tags=["operations"])
     async def health() -> HealthAnswer:
         """The process is alive."""

@@ -41,11 +41,11 @@ def separate(spool: IO[bytes], asked: Asked, max_audio_s: float, *, is_by_channe
     is_raw = asked.is_encoding_given and asked.encoding in RAW_ENCODINGS and not sniff(_head(spool))
     if not is_raw and not is_by_channel:
         return Recordings((spool,))
-    channels = asked.config.channels if is_raw else channels_of(spool)  # type: ignore[arg-type]  # a spooled file is a binary file
+    channels = asked.config.channels if is_raw else channels_of(spool)
     spool.seek(0)
     if channels > MAX_CHANNELS:
         raise Refused("INVALID_PARAMETER", f"{channels} channels are more than the {MAX_CHANNELS} that are heard apart; leave multichannel out.")
-    pieces = _raw_pieces(spool, asked, max_audio_s) if is_raw else decoded(spool, max_audio_s, channels)  # type: ignore[arg-type]
+    pieces = _raw_pieces(spool, asked, max_audio_s) if is_raw else decoded(spool, max_audio_s, channels)
     count = channels if is_by_channel else 1
     recordings = Recordings(tuple(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) for _ in range(count)))  # noqa: SIM115  # closed together
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import string
+import threading
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from voxrelay.errors import Refused
 from voxrelay.events import SessionConfig
 
 WAIT_S = 0.01
+DECODED_PIECES = 64  # of a container, waiting for the log; more makes its decoder wait, and then the client
 PRINTABLE = frozenset(string.printable.encode())
 TEXT_PROBE_BYTES = 32
 UNMISTAKABLE = ("webm", "ogg", "flac", "wav", "mp4")  # four magic bytes: no speech begins with them by accident
@@ -45,6 +47,7 @@ class Intake:
         self._raw: RawDecoder | None = None
         self._container: ContainerDecoder | None = None
         self._decoded: asyncio.Queue[tuple[int, bytes] | Refused | None] = asyncio.Queue()
+        self._room = threading.Semaphore(DECODED_PIECES)
         self._forwarding: asyncio.Task[None] | None = None
         self._is_finished = False
 
@@ -69,6 +72,7 @@ class Intake:
             self._raise_failure()
             while not self._container.try_feed(data):
                 await asyncio.sleep(WAIT_S)
+                self._raise_failure()
 
     async def finish(self) -> None:
         """No more input: what the decoder still holds goes to the session. Raises ``Refused`` as ``feed`` does."""
@@ -83,13 +87,16 @@ class Intake:
             elif self._container is not None:
                 self._container.try_feed(data)
         if self._container is not None and self._forwarding is not None:
-            await asyncio.to_thread(self._container.finish)
+            while not self._container.try_finish():
+                self._raise_failure()
+                await asyncio.sleep(WAIT_S)
             await self._forwarding
 
     def abandon(self) -> None:
         """Stop decoding at once."""
         if self._container is not None:
             self._container.abandon()
+            self._room.release(2)  # its thread may wait for room, once with audio and once with the end of it
         if self._forwarding is not None:
             self._forwarding.cancel()
 
@@ -115,15 +122,17 @@ class Intake:
         loop = asyncio.get_running_loop()
 
         def pass_on(item: tuple[int, bytes] | Refused | None) -> None:
+            self._room.acquire()
             loop.call_soon_threadsafe(self._decoded.put_nowait, item)
 
         self._container = ContainerDecoder(self._max_audio_s, lambda rate, pcm: pass_on((rate, pcm)), pass_on, self._channels)
-        self._forwarding = asyncio.create_task(self._forward())
+        self._forwarding = asyncio.create_task(self._forward(self._container))
 
-    async def _forward(self) -> None:
+    async def _forward(self, container: ContainerDecoder) -> None:
         """Decoded audio to the session, which begins once the container has told its rate."""
         while True:
             item = await self._decoded.get()
+            self._room.release()
             if item is None:
                 return
             if isinstance(item, Refused):
@@ -134,6 +143,7 @@ class Intake:
             elif rate_hz != self._session.config.sample_rate_hz:
                 raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {self._session.config.sample_rate_hz} Hz, as it began.")
             await self._session.send_audio(pcm)
+            container.taken()
 
     def _raise_failure(self) -> None:
         if self._forwarding is not None and self._forwarding.done():

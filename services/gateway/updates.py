@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from voxrelay.events import Engine, SegmentTranscribed, UtteranceEndReason
+from voxrelay.events import Engine, SegmentTranscribed, SpeakerSegment, UtteranceEndReason
 from voxrelay.join import JoinedUtterance
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
+    """``finalizes``: how many of the client's finalizes lie before it."""
+
     utterance_id: str
     at_s: float
+    finalizes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The utterance is over; its ``Final`` follows, unless nothing was said in it."""
+    """The utterance is over; its ``Final`` follows, or ``NothingSaid``."""
 
     utterance_id: str
     at_s: float
@@ -26,6 +29,19 @@ class SpeechEnded:
 @dataclass(frozen=True, slots=True)
 class Interim:
     result: SegmentTranscribed
+
+
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """Who speaks when in one utterance, as known now: the whole of it, instead of what was said of it before.
+
+    It comes while the utterance lasts (``is_final`` false), once it has ended, and again whenever later speech tells more about it:
+    the words' ``Final`` waits for none of these and is not changed by them.
+    """
+
+    utterance_id: str
+    segments: tuple[SpeakerSegment, ...]
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,14 @@ class Final:
     end_reason: str
     sequence: int = 0
     engine: Engine = field(default_factory=Engine)  # it found the words
+
+
+@dataclass(frozen=True, slots=True)
+class NothingSaid:
+    """In the place of a ``Final``: the utterance, which ended there, held no words."""
+
+    utterance_id: str
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +88,4 @@ class Failed:
 
 
 Numbered = Final | Finalized | Closed
-Update = SpeechStarted | SpeechEnded | Interim | Final | Finalized | Closed | Failed
+Update = SpeechStarted | SpeechEnded | Interim | Speakers | Final | NothingSaid | Finalized | Closed | Failed

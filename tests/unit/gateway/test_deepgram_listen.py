@@ -415,15 +415,15 @@ async def test_all_channels_or_none(make_gateway: Callable[..., GatewayServer]) 
     assert len(finals(await said(gateway, f"{RAW}&channels=2&multichannel=true", SECOND * 2))) == 2
 
 
-def _packets(codec: str, rate_hz: int, bit_rate: int = 0) -> list[bytes]:
+def _packets(codec: str, rate_hz: int, bit_rate: int = 0, layout: str = "mono") -> list[bytes]:
     context: Any = av.CodecContext.create(codec, "w")
-    context.sample_rate, context.layout, context.format = rate_hz, "mono", context.codec.audio_formats[0].name
+    context.sample_rate, context.layout, context.format = rate_hz, layout, context.codec.audio_formats[0].name
     if bit_rate:
         context.bit_rate = bit_rate
     context.open()
     frame = av.AudioFrame.from_ndarray(TONE[None, :], format="s16", layout="mono")
     frame.sample_rate = RATE_HZ
-    resampler = av.AudioResampler(context.format.name, "mono", rate_hz, frame_size=context.frame_size)
+    resampler = av.AudioResampler(context.format.name, layout, rate_hz, frame_size=context.frame_size)
     frames = (*resampler.resample(frame), *resampler.resample(None), None)
     return [bytes(packet) for piece in frames for packet in context.encode(piece)]
 
@@ -456,6 +456,7 @@ ENCODED: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
     "flac": ("encoding=flac&sample_rate=16000", lambda: _cut(_container("flac", "flac", RATE_HZ), 3001)),
     "ogg-opus": ("encoding=ogg-opus&sample_rate=48000", lambda: _cut(_container("ogg", "libopus", 48_000), 3001)),
     "opus packets": ("encoding=opus&sample_rate=48000", lambda: _packets("libopus", 48_000)),
+    "opus stereo packets": ("encoding=opus&channels=2&multichannel=true", lambda: _packets("libopus", 48_000, layout="stereo")),
     "opus in ogg": ("encoding=opus&sample_rate=48000", lambda: _cut(_container("ogg", "libopus", 48_000), 3001)),
     "amr-nb": ("encoding=amr-nb&sample_rate=8000", lambda: _cut(b"".join(_packets("libopencore_amrnb", 8000, 12_200)), 7)),
     "amr-nb with its magic": ("encoding=amr-nb", lambda: _cut(b"#!AMR\n" + b"".join(_packets("libopencore_amrnb", 8000, 12_200)), 4)),
@@ -482,6 +483,14 @@ async def test_every_encoding(name: str, gateway: GatewayServer) -> None:
         assert (socket.close_code, socket.close_reason) == (1000, "")
     assert messages[-1]["duration"] == pytest.approx(2.0, abs=0.15)
     assert len({message["channel_index"][0] for message in finals(messages)}) == (2 if "multichannel" in query else 1)
+
+
+async def test_a_message_that_swells_is_not_taken(gateway: GatewayServer) -> None:
+    async with dial(gateway, "encoding=amr-nb") as socket:
+        await socket.send(b"\x7c" * 100_000)  # frames without data: a byte each, 20 ms each
+        await everything(socket)
+        assert socket.close_code == 1009
+        assert socket.close_reason.startswith("MESSAGE_TOO_LARGE")
 
 
 @pytest.mark.conformance("deepgram", "close 1008 DATA-0000", "done", "audio that cannot be decoded")
@@ -582,6 +591,8 @@ async def test_accepted_without_effect(gateway: GatewayServer) -> None:
         ("encoding=gsm", "UNSUPPORTED_ENCODING", "linear16"),
         ("encoding=linear16", "INVALID_PARAMETER", "sample_rate"),
         ("encoding=linear16&sample_rate=96000", "UNSUPPORTED_SAMPLE_RATE", "48000"),
+        ("encoding=opus&channels=3", "INVALID_PARAMETER", "2 at most"),
+        ("encoding=amr-nb&channels=2&multichannel=true", "INVALID_PARAMETER", "1 at most"),
         ("keywords=a:loud", "INVALID_PARAMETER", "keywords"),
         ("replace=:b", "INVALID_PARAMETER", "replace"),
         ("extra=nothing", "INVALID_PARAMETER", "key:value"),

@@ -252,7 +252,8 @@ def read(query: Iterable[tuple[str, str]], table: Sequence[Parameter]) -> dict[s
             raise Refused("INVALID_PARAMETER", f"'{name}' may be given {MAX_VALUES} times.")
         else:
             values[name] = (*values[name], value)
-    values["redact"] = tuple(dict.fromkeys(part for parts in values["redact"] for part in parts))
+    if "redact" in rows:
+        values["redact"] = tuple(dict.fromkeys(part for parts in values["redact"] for part in parts))
     return values
 
 
