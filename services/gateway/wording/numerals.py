@@ -18,6 +18,7 @@ PAUSE_S = 1.0  # numbers with so much silence between them are two
 MONTHS = frozenset(["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"])
 CENTURIES = frozenset({"17", "18", "19", "20"})
 CURRENCIES = {"dollar": "$", "dollars": "$", "euro": "€", "euros": "€"}
+SCALE_WORDS = frozenset({"hundred", "thousand", "million", "billion", "trillion"})
 SCALES = frozenset({"million", "billion", "trillion"})
 UNITS = {
     **dict.fromkeys(("kilometer", "kilometers", "kilometre", "kilometres"), "km"),
@@ -120,6 +121,10 @@ def _pieces(words: Sequence[WrittenWord]) -> list[_Piece]:
     pieces: list[_Piece] = []
     at = 0
     for first, last, text, is_ordinal in _numbers(words):
+        if first > at and words[first].heard in SCALE_WORDS and words[first - 1].heard == "a":
+            if first - 1 > at and words[first - 2].heard == "half":
+                continue  # half a million is no million
+            first -= 1  # a hundred is 100, and not "a 100"
         pieces += [_plain(word) for word in words[at:first]]
         pieces.append(_Piece(tuple(words[first:last]), text, is_ordinal))
         at = last
@@ -255,7 +260,7 @@ def _series(pieces: Sequence[_Piece], at: int) -> tuple[int, str] | None:
         (piece,) = _after(pieces, at + taken)
         if piece.heard in ("oh", "o") and digits and not piece.digits:
             digits += "0"
-        elif piece.is_count and piece.digits.isdecimal() and len(piece.digits) == len(piece.words):
+        elif piece.is_count and piece.digits.isdecimal() and (len(piece.digits) == 1 or piece.digits[0] == "0"):
             digits += piece.digits
         else:
             break
