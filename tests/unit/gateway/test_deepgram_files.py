@@ -471,3 +471,22 @@ def test_the_page_has_the_tables_parameters() -> None:
     flux = page.split("## Turns: WebSocket")[1].split("\n## ")[0]
     for section, table in ((files, [row for row in FILE if row not in COMMON]), (flux, FLUX)):
         assert [line for line in section.splitlines() if line.startswith("| `") and line.count(" | ") == 3] == [row.line for row in table]
+
+
+@pytest.mark.parametrize("query", [{}, {"multichannel": "true"}])
+def test_nothing_is_left_behind(make_gateway: Callable[..., GatewayServer], query: dict[str, str]) -> None:
+    gateway = make_gateway(leave_out=("transcribe",), stage_timeout_s=0.3)
+    with _client(gateway) as client:
+        answer = client.post("/v1/listen", params=query, content=_seconds(1, channels=2))
+        assert (answer.status_code, answer.json()["err_code"]) == (504, "STAGE_TIMEOUT")
+        assert client.post("/v1/listen", params=query, content=b"Dear Sir, this is a letter and not a call.").status_code == 400
+    assert gateway._hub.open_sessions == 0
+
+
+def test_channels_take_places_and_leave_them(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(max_sessions=1)
+    with _client(gateway) as client:
+        answer = client.post("/v1/listen", params={"multichannel": "true"}, content=_seconds(1, channels=2))
+        assert (answer.status_code, answer.json()["err_code"]) == (503, "TOO_MANY_SESSIONS")
+        assert client.post("/v1/listen", content=_seconds(1, channels=2)).status_code == 200
+    assert gateway._hub.open_sessions == 0
