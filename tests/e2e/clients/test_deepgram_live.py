@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.clients.environments import run_flow
-from tests.unit.gateway.conftest import gateways
+from tests.unit.gateway.conftest import fresh_access, gateways
 
 pytestmark = [pytest.mark.slow]
 
@@ -46,10 +45,13 @@ def call(two_speakers: tuple[bytes, int], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def locked_url() -> Iterator[str]:
+def locked_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gateway that knows one key, which no test sends."""
+    access = fresh_access(tmp_path_factory.mktemp("locked"))
+    access.create_key("somebody", "enterprise")
     with gateways() as make:
-        yield f"http://127.0.0.1:{make(api_keys_sha256=(hashlib.sha256(b'another').hexdigest(),)).port}"
+        yield f"http://127.0.0.1:{make(database_url=access.url).port}"
+    access.close()
 
 
 def words_of(message: dict[str, Any]) -> list[dict[str, Any]]:

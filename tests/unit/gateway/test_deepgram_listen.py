@@ -29,6 +29,7 @@ from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
+from voxrelay.storage.access import AccessStore
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocols" / "deepgram.md"
 RATE_HZ = 16_000
@@ -682,21 +683,22 @@ async def test_writing_changes_in_mid_stream(make_gateway: Callable[..., Gateway
 
 
 @pytest.mark.conformance("deepgram", "authorization Token, bearer, subprotocol, granted token", "done")
-async def test_keys(make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture) -> None:
-    gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),))
+async def test_keys(make_gateway: Callable[..., GatewayServer], access: AccessStore, caplog: pytest.LogCaptureFixture) -> None:
+    _, right = access.create_key("somebody", "enterprise")
+    gateway = make_gateway(database_url=access.url)
     for options in ({}, {"additional_headers": {"Authorization": "Token wrong"}}, {"subprotocols": ["token", "wrong"]}):
         answer = await refused(gateway, RAW, **options)
         assert (answer.status_code, json.loads(answer.body)["err_code"]) == (401, "INVALID_AUTH")
         assert answer.headers["dg-error"]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]  # a wrong key is no failure of ours
     for scheme in ("Token", "token", "Bearer", "bearer"):
-        async with dial(gateway, RAW, additional_headers={"Authorization": f"{scheme} right"}) as socket:
+        async with dial(gateway, RAW, additional_headers={"Authorization": f"{scheme} {right}"}) as socket:
             await tell(socket, "CloseStream")
             assert of(await everything(socket), "Metadata")
             assert socket.response.headers["dg-request-id"]
-    async with dial(gateway, RAW, subprotocols=["token", "right"]) as socket:
+    async with dial(gateway, RAW, subprotocols=["token", right]) as socket:
         assert socket.subprotocol == "token"
-    caller = await gateway._gate.admit_credential("right")
+    caller = await gateway._gate.admit_credential(right)
     token = await gateway._gate.grant(caller, 30)
     async with dial(gateway, RAW, additional_headers={"Authorization": f"bearer {token}"}) as socket:
         await tell(socket, "CloseStream")
