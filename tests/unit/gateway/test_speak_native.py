@@ -304,6 +304,39 @@ async def test_a_full_gateway_says_so(make_gateway: Callable[..., GatewayServer]
         assert (await everything(first))[0] == SENTENCE
 
 
+async def test_a_gateway_that_ends_lets_a_connection_finish(make_gateway: Callable[..., GatewayServer], held: None) -> None:
+    gateway = make_gateway()
+    async with dial(gateway) as socket:
+        await received(socket)
+        await send(socket, "text", text="HOLD one. HOLD two. HOLD three. HOLD four.")
+        gateway._hub.is_draining = True
+        assert gateway._hub.open_sessions == 1  # what the gateway waits for
+        ScriptedSynth.release.set()
+        await send(socket, "close")
+        messages = await everything(socket)
+    assert messages[0] == 4 * SENTENCE
+    assert messages[1]["type"] == "closed"
+    async with dial(gateway) as socket:
+        assert (await everything(socket))[-1]["error"]["code"] == "SHUTTING_DOWN"
+
+
+async def test_a_client_that_vanishes_in_any_moment_leaves_no_mistake_in_the_log(
+    make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = make_gateway()
+    for last in ("flush", "clear", "close"):
+        for pause_s in (0.0, 0.005, 0.02):
+            socket = await dial(gateway, "?format=mp3")
+            await send(socket, "text", text="One. Two. Three. " * 20)
+            await send(socket, last)
+            await asyncio.sleep(pause_s)
+            socket.transport.abort()
+    async with asyncio.timeout(10):
+        while gateway._hub._sessions:
+            await asyncio.sleep(0.02)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
 async def test_no_synth_is_said(make_gateway: Callable[..., GatewayServer]) -> None:
     gateway = make_gateway(leave_out=("synth",), stage_timeout_s=0.3)
     async with dial(gateway) as socket:

@@ -167,7 +167,10 @@ async def _text_of(request: Request, hub: SessionHub, reach: Reach) -> str:
     if "url" in body:
         with tempfile.SpooledTemporaryFile(most) as spool:
             await fetch(said, spool, 4 * most, reach)
-            said = spool.read().decode("utf-8", "replace")
+            try:
+                said = spool.read().decode()
+            except UnicodeDecodeError:
+                raise Refused("INVALID_MESSAGE", "What the URL leads to is no text in UTF-8.") from None
     if not said.strip():
         raise Refused("INVALID_MESSAGE", "There is no text to be spoken.")
     return said
