@@ -135,7 +135,7 @@ class Visitor(Protocol):
 class LiveSession:
     """One call. A protocol sends audio and control in, and reads ``updates`` out, at the same time."""
 
-    def __init__(self, hub: SessionHub, channel: _Channel, edge: str, caller: Caller, *, is_patient: bool) -> None:
+    def __init__(self, hub: SessionHub, channel: _Channel, edge: str, caller: Caller, *, is_patient: bool = False) -> None:
         self._hub, self._channel, self.edge, self.caller, self._is_patient = hub, channel, edge, caller, is_patient
         self.id = channel.session_id
         self.config = SessionConfig()
