@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from services.gateway import speech_socket
 from services.gateway.server import GatewayServer
 from tests.unit.gateway.conftest import ScriptedSynth
 
@@ -335,6 +336,21 @@ async def test_a_client_that_vanishes_in_any_moment_leaves_no_mistake_in_the_log
         while gateway._hub._sessions:
             await asyncio.sleep(0.02)
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+async def test_a_client_that_reads_nothing_fills_nobodys_memory_and_is_given_up(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech_socket, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(speech_socket, "LAST_WORDS_S", 0.3)
+    gateway = make_gateway()
+    socket = await connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/speak", compression=None, max_queue=1)
+    await send(socket, "text", text="Slowword. " * 1999)
+    async with asyncio.timeout(60):
+        while not requests("Slowword") or gateway._hub._sessions:
+            await asyncio.sleep(0.05)
+    socket.transport.abort()
+    assert len(requests("Slowword")) < 1990
 
 
 async def test_no_synth_is_said(make_gateway: Callable[..., GatewayServer]) -> None:

@@ -146,8 +146,8 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             caller = await gate.admit(socket)
             wanted = wanted_of(socket.query_params.multi_items(), is_live=True)
             session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
-        except Refused as refused:
-            await socket.send_denial_response(refusals.answer(EDGE, refusal.render, cast(Request, socket), refused))
+        except refusals.FAILURES as error:
+            await socket.send_denial_response(refusals.answer(EDGE, refusal.render, cast(Request, socket), error))
             return
         request_id = refusal.request_id_of(session.id)
         await socket.accept(offered_subprotocol(socket), headers=[(b"dg-request-id", request_id.encode())])
