@@ -167,9 +167,8 @@ def stored_session(page: Page, url: str) -> dict[str, Any]:
     return dict(httpx.get(f"{url}/api/sessions/{session.get_attribute('data-session')}").json())
 
 
-def without_recordings(session: dict[str, Any]) -> list[dict[str, Any]]:
-    """The archive may still be writing when the words are complete."""
-    return [{name: value for name, value in utterance.items() if name != "recording"} for utterance in session["utterances"]]
+def said_in(session: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(utterance["start"], utterance["speaker"], utterance["transcript"], utterance["words"]) for utterance in session["utterances"]]
 
 
 def assert_it_is_what_is_stored(page: Page, url: str) -> dict[str, Any]:
@@ -265,7 +264,7 @@ def test_a_file_at_once_has_its_speakers_and_can_be_saved(chrome: Browser, embed
                 page.click(f'[data-format="{form}"]')
             assert download.value.suggested_filename == f"voxrelay-{session['session']['session_id'][:8]}.{form}"
             saved[form] = Path(download.value.path()).read_text()
-        assert without_recordings(json.loads(saved["json"])) == without_recordings(session)
+        assert said_in(json.loads(saved["json"])) == said_in(session)
         assert saved["txt"].startswith("[00:0")
         assert "\nS2: " in saved["srt"]
         assert "-->" in saved["srt"]
@@ -322,6 +321,7 @@ def test_options_are_sent_and_text_is_never_markup(chrome: Browser, make_gateway
     assert "num_speakers" not in configs[2]
 
 
+@pytest.mark.conformance("browser", "error: no key, wrong key", "done")
 @pytest.mark.conformance("browser", "API key as a subprotocol, never in the address, never kept", "done")
 def test_keys_none_wrong_and_right(chrome: Browser, make_gateway: Callable[..., GatewayServer]) -> None:
     gateway = make_gateway(api_keys_sha256=(hashlib.sha256(KEY.encode()).hexdigest(),))
@@ -354,7 +354,8 @@ def test_keys_none_wrong_and_right(chrome: Browser, make_gateway: Callable[..., 
         assert page.input_value("#key") == ""
 
 
-@pytest.mark.conformance("browser", "errors: permission denied, no device, no secure address, wrong key, server full, connection lost", "done")
+@pytest.mark.conformance("browser", "error: microphone not allowed", "done")
+@pytest.mark.conformance("browser", "error: no microphone", "done")
 @pytest.mark.parametrize(
     ("has_device", "is_allowed", "title", "code"),
     [(True, False, "The microphone is not allowed", "NotAllowedError"), (False, True, "There is no microphone", "NotFoundError")],
@@ -375,6 +376,7 @@ def test_no_microphone(
         expect(page.locator("#trouble")).to_be_hidden()
 
 
+@pytest.mark.conformance("browser", "error: address without https", "done")
 def test_an_address_that_is_not_secure_has_no_microphone(chrome: Browser, make_gateway: Callable[..., GatewayServer]) -> None:
     script = 'Object.defineProperty(Navigator.prototype, "mediaDevices", { get: () => undefined });'
     with opened(chrome, url_of(make_gateway()), script) as page:
@@ -382,6 +384,7 @@ def test_an_address_that_is_not_secure_has_no_microphone(chrome: Browser, make_g
         expect(page.locator("#trouble-title")).to_have_text("The browser gives no microphone to this address")
 
 
+@pytest.mark.conformance("browser", "error: file the browser cannot read", "done")
 def test_a_file_that_is_no_sound(chrome: Browser, make_gateway: Callable[..., GatewayServer], tmp_path: Path) -> None:
     letter = tmp_path / "letter.wav"
     letter.write_text("Dear Sir, this is no sound at all, whatever its name says.")
@@ -394,6 +397,7 @@ def test_a_file_that_is_no_sound(chrome: Browser, make_gateway: Callable[..., Ga
         expect(page.locator("#trouble-title")).to_have_text("The browser cannot read this file")
 
 
+@pytest.mark.conformance("browser", "error: file the server refuses", "done")
 def test_a_file_that_the_server_refuses(chrome: Browser, make_gateway: Callable[..., GatewayServer], tmp_path: Path) -> None:
     letter = tmp_path / "letter.wav"
     letter.write_text("Dear Sir, this is no sound at all, whatever its name says.")
@@ -409,6 +413,7 @@ def test_a_file_that_the_server_refuses(chrome: Browser, make_gateway: Callable[
         expect(page.locator("#trouble-code")).to_have_text("INVALID_AUDIO_FORMAT")
 
 
+@pytest.mark.conformance("browser", "error: server full", "done")
 def test_a_full_server(chrome: Browser, make_gateway: Callable[..., GatewayServer]) -> None:
     url = url_of(make_gateway(max_sessions=1))
     with opened(chrome, url) as first, opened(chrome, url) as second:
