@@ -78,6 +78,14 @@ class AudioReceived(Payload):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionResumed(Payload):
+    """Another gateway process speaks for this session from here on. Its sequences begin far above those before, so that whatever its
+    predecessor still had on the way counts as seen. ``resumption`` counts from 1."""
+
+    resumption: int
+
+
+@dataclass(frozen=True, slots=True)
 class FinalizeRequested(Payload):
     """Everything said so far is to become final now. ``ordinal`` counts a session's requests from 1."""
 

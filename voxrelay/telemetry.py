@@ -33,6 +33,7 @@ CHECKPOINT_BYTES = Histogram("voxrelay_checkpoint_bytes", "Size of a snapshot.",
 CHECKPOINT_AGE_RECORDS = Gauge("voxrelay_checkpoint_age_records", "Records to replay if the stage died now.", ["stage", "lane"])
 GATEWAY_SESSIONS = Gauge("voxrelay_gateway_sessions", "Sessions open at this gateway.", ["edge"])
 REFUSALS = Counter("voxrelay_refusals_total", "Requests refused, by error code.", ["edge", "code"])
+RESUMED = Counter("voxrelay_resumed_total", "Sessions taken over from another gateway process.", ["edge"])
 AUDIO_SECONDS = Counter("voxrelay_audio_seconds_total", "Seconds of audio taken in.", ["edge"])
 
 # --- what is kept? ---

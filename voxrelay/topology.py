@@ -41,7 +41,13 @@ class Topic:
 _CONTROL = (events.SessionOpened, events.SessionConfigured, events.FinalizeRequested, events.SessionEnded)
 _BOUNDARIES = (events.UtteranceStarted, events.UtteranceEnded)
 
-AUDIO_RECEIVED = Topic("audio", "received", "protobuf", (*_CONTROL, events.AudioReceived), "Audio as it came in, with the control records in order.")
+AUDIO_RECEIVED = Topic(
+    "audio",
+    "received",
+    "protobuf",
+    (*_CONTROL, events.SessionResumed, events.AudioReceived),
+    "Audio as it came in, with the control records in order.",
+)
 AUDIO_DENOISED = Topic(
     "audio",
     "denoised",

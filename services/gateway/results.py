@@ -39,6 +39,7 @@ class ResultReader:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gateway-results", daemon=True)
         self.ready: frozenset[int] = frozenset()  # partitions new sessions may be put into
+        self.reading: frozenset[int] = frozenset()  # partitions whose new records arrive
         self.failed = threading.Event()
 
     def start(self) -> None:
@@ -119,6 +120,7 @@ class ResultReader:
             reader.close()
         fresh = self._bus.read(self._positions) if self._positions else None
         self.ready = frozenset(self._owned)
+        self.reading = frozenset(source.partition for source in self._positions)
         group.pause([TopicPartition(self._ownership_topic, number) for number in self._owned])
         return fresh
 

@@ -7,51 +7,65 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Sequence
 
-import grpc.aio
 import uvicorn
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
+from services.gateway import browsers
 from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
-from services.gateway.protocols import recognition
+from services.gateway.bounds import HEAD_BYTES, PatientProtocol
+from services.gateway.rpc import Registration, RpcPort
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
+from services.gateway.tls import tls_of
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
+from voxrelay.errors import Unavailable
 from voxrelay.probe import Checks
-from voxrelay.rpc import MAX_MESSAGE_BYTES
+from voxrelay.storage.access import AccessStore
 from voxrelay.storage.views import Views
 from voxrelay.telemetry import fields
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+FALSE_ALARM = "ASGI callable returned without completing handshake."  # uvicorn's, of every WebSocket that is refused with an HTTP answer
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
-RPC_THREADS = 8
 DRAIN_LOOK_S = 0.2
 READY_WITHIN_S = 5.0  # after that it listens all the same, and /ready tells what is missing
 
-Registration = Callable[[Any], Sequence[str]]
+
+def _is_alarm(record: logging.LogRecord) -> bool:
+    return record.msg != FALSE_ALARM
 
 
 class GatewayServer:
     """``start`` returns once both ports listen. ``stop`` drains: no new sessions, the open ones may finish for ``drain_s``."""
 
     def __init__(
-        self, bus: Bus, settings: GatewaySettings, host: str, checks: Checks, views: Views | None, rpc_services: Sequence[Registration] = ()
+        self,
+        bus: Bus,
+        settings: GatewaySettings,
+        host: str,
+        checks: Checks,
+        views: Views | None,
+        rpc_services: Sequence[Registration] = (),
+        access: AccessStore | None = None,
     ) -> None:
-        """``rpc_services`` are further gRPC services for the same port. Raises ``EngineUnusable`` for an address that would be open to everybody."""
-        self._gate = Gate(settings.api_keys_sha256)
-        if host not in LOOPBACK and not self._gate.are_keys_needed:
+        """``rpc_services`` are further gRPC services for the same port; ``access`` holds the keys and is closed at the end.
+
+        Raises ``EngineUnusable`` for an address that would be open to everybody.
+        """
+        is_loopback = host in LOOPBACK
+        if not is_loopback and not _may_have_keys(access):
             raise EngineUnusable(
-                f"Listening on {host} without API keys would let everybody in: set VOXRELAY_GATEWAY_API_KEYS_SHA256 or listen on 127.0.0.1."
+                f"Listening on {host} without API keys would let everybody in:"
+                " create one with 'voxrelay keys create --name NAME --plan PLAN', or listen on 127.0.0.1."
             )
+        self._gate = Gate(access, are_keys_always_needed=not is_loopback)
         self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
+        self._tls = tls_of(settings)
         self._listening = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
@@ -72,6 +86,9 @@ class GatewayServer:
             raise self._failure
 
     def stop(self) -> None:
+        """Returns when it has ended; it may have ended already."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
@@ -95,9 +112,14 @@ class GatewayServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self._hub = SessionHub(self._bus, self._settings, self._gate)
         await self._hub.start()
+        keeping = asyncio.create_task(self._gate.keep_places())
         app = build_app(self._hub, self._gate, self._checks, self._views)
+        hosts = self._settings.allowed_hosts or (browsers.LOOPBACK_HOSTS if self._host in LOOPBACK else ())
+        browsers.add(app, self._settings.allowed_origins, hosts)
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="websockets-sansio",
             ws_max_size=self._settings.max_frame_bytes,
             ws_per_message_deflate=False,
@@ -105,24 +127,31 @@ class GatewayServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            **(self._tls.uvicorn_options() if self._tls is not None else {}),
         )
         for name in UVICORN_LOGGERS:  # they would write every address with its query, and a key may stand in it
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_is_alarm)
         server = uvicorn.Server(config)
-        rpc = await self._start_rpc()
+        rpc = RpcPort(self._hub, self._gate, self._settings, self._tls, self._rpc_services)
+        self.grpc_port = await rpc.start(f"{self._host}:{self._settings.grpc_port}")
         serving = asyncio.create_task(self._serve_http(server))
         deadline = self._loop.time() + READY_WITHIN_S
         while not serving.done() and not (server.started and (self._hub.is_ready or self._loop.time() > deadline)):
             await asyncio.sleep(0.01)
+        await rpc.tell_health()
         self._listening.set()
         log.info("The gateway listens.", extra=fields(port=self.port, grpc_port=self.grpc_port))
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+        await rpc.drain()
         await self._drain()
         server.should_exit = True
         await serving
         await rpc.stop(1.0)
         await self._hub.close()
+        keeping.cancel()
+        await self._gate.close()
 
     async def _serve_http(self, server: uvicorn.Server) -> None:
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the process's business
@@ -134,18 +163,11 @@ class GatewayServer:
         while self._hub.open_sessions and self._loop.time() < deadline:
             await asyncio.sleep(DRAIN_LOOK_S)
 
-    async def _start_rpc(self) -> grpc.aio.Server:
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
-        threads = ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc")
-        server = grpc.aio.server(threads, interceptors=[recognition.KeyCheck(self._gate)], options=options)
-        names = recognition.add(server, self._hub)
-        for register in self._rpc_services:
-            names.extend(register(server))
-        servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set where grpc.aio is there
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        for name in ("", *names):
-            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        self.grpc_port = server.add_insecure_port(f"{self._host}:{self._settings.grpc_port}")
-        await server.start()
-        return server
+
+def _may_have_keys(access: AccessStore | None) -> bool:
+    """True also while the database does not answer: nobody is let in then, and it may have keys."""
+    try:
+        return access is not None and access.has_keys()
+    except Unavailable as error:
+        log.warning("The database does not answer yet; until it does nobody is let in.", extra=fields(reason=str(error)))
+        return True

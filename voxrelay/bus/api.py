@@ -114,6 +114,11 @@ Start = int | Literal["earliest", "latest"]
 class Bus(Protocol):
     """A log and its groups. Thread-safe."""
 
+    @property
+    def outlives_process(self) -> bool:
+        """Whether another process finds the records when this one is gone."""
+        ...
+
     def producer(self, *, linger_ms: float = 0.0) -> Producer: ...
 
     def subscribe(self, group: str, topics: Sequence[str], rebalance: Rebalance) -> Consumer:
@@ -130,6 +135,10 @@ class Bus(Protocol):
 
     def offsets(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         """The earliest offset and the one after the newest, by partition."""
+        ...
+
+    def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
+        """The first record written at this wall-clock time or later, by partition; the end where there is none."""
         ...
 
     def lag(self, group: str, topics: Collection[str]) -> int:

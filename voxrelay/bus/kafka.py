@@ -37,6 +37,8 @@ def _on_client_error(error: KafkaError) -> None:
 class KafkaBus:
     """``instance`` names this process for good (a pod's name): a restart under the same name takes up its partitions at once."""
 
+    outlives_process = True
+
     def __init__(self, bootstrap: str, instance: str = "", extra: Mapping[str, Any] | None = None) -> None:
         """``extra`` are further librdkafka settings for every client (TLS, SASL)."""
         self._common: dict[str, Any] = {
@@ -86,6 +88,14 @@ class KafkaBus:
                 if time.monotonic() > deadline:
                     raise Unavailable(f"The Kafka broker did not tell the topics' offsets: {error.args[0].str()}.") from error
                 time.sleep(RETRY_S)  # a partition has no leader for a moment after its creation or a broker's death
+
+    def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
+        ends = self.offsets(sources)
+        try:
+            found = self._list_offsets(sources, OffsetSpec.for_timestamp(int(time_s * 1000))) if sources else {}
+        except KafkaException as error:
+            raise Unavailable(f"The Kafka broker did not tell the topics' offsets: {error.args[0].str()}.") from error
+        return {source: offset if offset >= 0 else ends[source][1] for source, offset in found.items()}
 
     def _list_offsets(self, sources: Collection[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         asked = {Position(source.topic, source.partition): which for source in sources}

@@ -7,6 +7,7 @@ records only, and a full log refuses new ones (``Unavailable``) instead of growi
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, RLock
@@ -64,6 +65,8 @@ def _size(record: Record) -> int:
 class MemoryBus:
     """One lock around everything: what is done under it is short."""
 
+    outlives_process = False
+
     def __init__(self, clock: Callable[[], float] = time.time, max_bytes: int = MAX_BYTES) -> None:
         self._clock = clock
         self._max_bytes = max_bytes
@@ -105,6 +108,15 @@ class MemoryBus:
     def offsets(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         with self._lock:
             return {source: (self._partition(source).start, self._partition(source).end) for source in sources}
+
+    def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
+        with self._lock:
+            return {source: self._first_at(self._partition(source), int(time_s * 1000)) for source in sources}
+
+    @staticmethod
+    def _first_at(partition: _Partition, timestamp_ms: int) -> int:
+        at = bisect_left(partition.records, timestamp_ms, key=lambda record: record.timestamp_ms)
+        return partition.records[at].offset if at < len(partition.records) else partition.end
 
     def lag(self, group: str, topics: Collection[str]) -> int:
         with self._lock:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18voxrelay/v1/events.proto\x12\x0bvoxrelay.v1\"\xc3\x02\n\rSessionConfig\x12\x16\n\x0esample_rate_hz\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x17\n\x0finterim_results\x18\x05 \x01(\x08\x12\x13\n\x0bvad_enabled\x18\x06 \x01(\x08\x12\x19\n\x11\x63ustom_vocabulary\x18\x07 \x03(\t\x12\x0e\n\x06stages\x18\x08 \x03(\t\x12\x12\n\nattributes\x18\t \x03(\t\x12\x14\n\x0cnum_speakers\x18\n \x01(\r\x12\x19\n\x11noise_suppression\x18\x0b \x01(\x01\x12\x10\n\x08pause_ms\x18\x0c \x01(\r\x12\x14\n\x0ctranslate_to\x18\r \x01(\t\x12\x12\n\nkeep_audio\x18\x0e \x01(\x08\x12\r\n\x05owner\x18\x0f \x01(\t\"b\n\rSessionOpened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.voxrelay.v1.SessionConfig\x12\x11\n\topened_at\x18\x03 \x01(\x01\"S\n\x11SessionConfigured\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.voxrelay.v1.SessionConfig\"L\n\rAudioReceived\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cstart_sample\x18\x02 \x01(\x03\x12\x11\n\tpcm_s16le\x18\x03 \x01(\x0c\"8\n\x11\x46inalizeRequested\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\r\"I\n\x0cSessionEnded\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x15\n\raudio_seconds\x18\x03 \x01(\x01\"\x92\x01\n\rAudioDenoised\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cstart_sample\x18\x02 \x01(\x03\x12\x11\n\tpcm_s16le\x18\x03 \x01(\x0c\x12\x14\n\x0cutterance_id\x18\x04 \x01(\t\x12\x1a\n\x12speech_probability\x18\x05 \x01(\x01\x12\x12\n\nnoise_dbfs\x18\x06 \x01(\x01\"R\n\x10UtteranceStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x14\n\x0cstart_sample\x18\x03 \x01(\r\"\x84\x01\n\x0eUtteranceEnded\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x14\n\x0cstart_sample\x18\x03 \x01(\r\x12\x12\n\nend_sample\x18\x04 \x01(\r\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06snr_db\x18\x06 \x01(\x01\"=\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\"H\n\x04Word\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x03 \x01(\x01\x12\x12\n\nconfidence\x18\x04 \x01(\x01\"\xfd\x01\n\x12SegmentTranscribed\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x10\n\x08is_final\x18\x04 \x01(\x08\x12\x0f\n\x07start_s\x18\x05 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x06 \x01(\x01\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\x12\n\nconfidence\x18\x08 \x01(\x01\x12 \n\x05words\x18\t \x03(\x0b\x32\x11.voxrelay.v1.Word\x12\x10\n\x08language\x18\n \x01(\t\x12#\n\x06\x65ngine\x18\x0b \x01(\x0b\x32\x13.voxrelay.v1.Engine\"U\n\x0eSpeakerSegment\x12\x0f\n\x07speaker\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x03 \x01(\x01\x12\x12\n\nconfidence\x18\x04 \x01(\x01\"\xd3\x01\n\x0fSegmentDiarized\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x10\n\x08is_final\x18\x04 \x01(\x08\x12\x0f\n\x07start_s\x18\x05 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x06 \x01(\x01\x12-\n\x08segments\x18\x07 \x03(\x0b\x32\x1b.voxrelay.v1.SpeakerSegment\x12#\n\x06\x65ngine\x18\x08 \x01(\x0b\x32\x13.voxrelay.v1.Engine\"g\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x05label\x18\x02 \x01(\tH\x00\x12\x10\n\x06number\x18\x03 \x01(\x01H\x00\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x0c\n\x04unit\x18\x05 \x01(\tB\x07\n\x05value\"\xd2\x01\n\x11SegmentClassified\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x10\n\x08is_final\x18\x04 \x01(\x08\x12\x0f\n\x07start_s\x18\x05 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x06 \x01(\x01\x12*\n\nattributes\x18\x07 \x03(\x0b\x32\x16.voxrelay.v1.Attribute\x12#\n\x06\x65ngine\x18\x08 \x01(\x0b\x32\x13.voxrelay.v1.Engine\"]\n\rStageFinished\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x12\n\nutterances\x18\x03 \x01(\r\x12\x15\n\raudio_seconds\x18\x04 \x01(\x01\"\x8d\x01\n\x12SynthesisRequested\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05voice\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\r\n\x05speed\x18\x05 \x01(\x01\x12\x16\n\x0esample_rate_hz\x18\x06 \x01(\r\x12\r\n\x05owner\x18\x07 \x01(\t\"+\n\nWordSpoken\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\"\xd5\x01\n\x11SynthesisProduced\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0f\n\x07is_last\x18\x03 \x01(\x08\x12\x14\n\x0cstart_sample\x18\x04 \x01(\x03\x12\x16\n\x0esample_rate_hz\x18\x05 \x01(\r\x12\x11\n\tpcm_s16le\x18\x06 \x01(\x0c\x12&\n\x05words\x18\x07 \x03(\x0b\x32\x17.voxrelay.v1.WordSpoken\x12#\n\x06\x65ngine\x18\x08 \x01(\x0b\x32\x13.voxrelay.v1.Engine\"E\n\x10SynthesisRefused\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xfe\x01\n\nCheckpoint\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\x12\x42\n\x0elast_sequences\x18\x03 \x03(\x0b\x32*.voxrelay.v1.Checkpoint.LastSequencesEntry\x12\x16\n\x0elast_published\x18\x04 \x01(\x03\x12\r\n\x05state\x18\x05 \x01(\x0c\x12\x11\n\tis_closed\x18\x06 \x01(\x08\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x1a\x34\n\x12LastSequencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18voxrelay/v1/events.proto\x12\x0bvoxrelay.v1\"\xc3\x02\n\rSessionConfig\x12\x16\n\x0esample_rate_hz\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x17\n\x0finterim_results\x18\x05 \x01(\x08\x12\x13\n\x0bvad_enabled\x18\x06 \x01(\x08\x12\x19\n\x11\x63ustom_vocabulary\x18\x07 \x03(\t\x12\x0e\n\x06stages\x18\x08 \x03(\t\x12\x12\n\nattributes\x18\t \x03(\t\x12\x14\n\x0cnum_speakers\x18\n \x01(\r\x12\x19\n\x11noise_suppression\x18\x0b \x01(\x01\x12\x10\n\x08pause_ms\x18\x0c \x01(\r\x12\x14\n\x0ctranslate_to\x18\r \x01(\t\x12\x12\n\nkeep_audio\x18\x0e \x01(\x08\x12\r\n\x05owner\x18\x0f \x01(\t\"b\n\rSessionOpened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.voxrelay.v1.SessionConfig\x12\x11\n\topened_at\x18\x03 \x01(\x01\"S\n\x11SessionConfigured\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.voxrelay.v1.SessionConfig\"L\n\rAudioReceived\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cstart_sample\x18\x02 \x01(\x03\x12\x11\n\tpcm_s16le\x18\x03 \x01(\x0c\"8\n\x0eSessionResumed\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nresumption\x18\x02 \x01(\r\"8\n\x11\x46inalizeRequested\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\r\"I\n\x0cSessionEnded\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x15\n\raudio_seconds\x18\x03 \x01(\x01\"\x92\x01\n\rAudioDenoised\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cstart_sample\x18\x02 \x01(\x03\x12\x11\n\tpcm_s16le\x18\x03 \x01(\x0c\x12\x14\n\x0cutterance_id\x18\x04 \x01(\t\x12\x1a\n\x12speech_probability\x18\x05 \x01(\x01\x12\x12\n\nnoise_dbfs\x18\x06 \x01(\x01\"R\n\x10UtteranceStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x14\n\x0cstart_sample\x18\x03 \x01(\r\"\x84\x01\n\x0eUtteranceEnded\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x14\n\x0cstart_sample\x18\x03 \x01(\r\x12\x12\n\nend_sample\x18\x04 \x01(\r\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06snr_db\x18\x06 \x01(\x01\"=\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\"H\n\x04Word\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x03 \x01(\x01\x12\x12\n\nconfidence\x18\x04 \x01(\x01\"\xfd\x01\n\x12SegmentTranscribed\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x10\n\x08is_final\x18\x04 \x01(\x08\x12\x0f\n\x07start_s\x18\x05 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x06 \x01(\x01\x12\x0c\n\x04text\x18\x07 \x01(\t\x12\x12\n\nconfidence\x18\x08 \x01(\x01\x12 \n\x05words\x18\t \x03(\x0b\x32\x11.voxrelay.v1.Word\x12\x10\n\x08language\x18\n \x01(\t\x12#\n\x06\x65ngine\x18\x0b \x01(\x0b\x32\x13.voxrelay.v1.Engine\"U\n\x0eSpeakerSegment\x12\x0f\n\x07speaker\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x03 \x01(\x01\x12\x12\n\nconfidence\x18\x04 \x01(\x01\"\xd3\x01\n\x0fSegmentDiarized\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x10\n\x08is_final\x18\x04 \x01(\x08\x12\x0f\n\x07start_s\x18\x05 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x06 \x01(\x01\x12-\n\x08segments\x18\x07 \x03(\x0b\x32\x1b.voxrelay.v1.SpeakerSegment\x12#\n\x06\x65ngine\x18\x08 \x01(\x0b\x32\x13.voxrelay.v1.Engine\"g\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x05label\x18\x02 \x01(\tH\x00\x12\x10\n\x06number\x18\x03 \x01(\x01H\x00\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x0c\n\x04unit\x18\x05 \x01(\tB\x07\n\x05value\"\xd2\x01\n\x11SegmentClassified\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0cutterance_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x10\n\x08is_final\x18\x04 \x01(\x08\x12\x0f\n\x07start_s\x18\x05 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x06 \x01(\x01\x12*\n\nattributes\x18\x07 \x03(\x0b\x32\x16.voxrelay.v1.Attribute\x12#\n\x06\x65ngine\x18\x08 \x01(\x0b\x32\x13.voxrelay.v1.Engine\"]\n\rStageFinished\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x12\n\nutterances\x18\x03 \x01(\r\x12\x15\n\raudio_seconds\x18\x04 \x01(\x01\"\x8d\x01\n\x12SynthesisRequested\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05voice\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\r\n\x05speed\x18\x05 \x01(\x01\x12\x16\n\x0esample_rate_hz\x18\x06 \x01(\r\x12\r\n\x05owner\x18\x07 \x01(\t\"+\n\nWordSpoken\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07start_s\x18\x02 \x01(\x01\"\xd5\x01\n\x11SynthesisProduced\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0f\n\x07is_last\x18\x03 \x01(\x08\x12\x14\n\x0cstart_sample\x18\x04 \x01(\x03\x12\x16\n\x0esample_rate_hz\x18\x05 \x01(\r\x12\x11\n\tpcm_s16le\x18\x06 \x01(\x0c\x12&\n\x05words\x18\x07 \x03(\x0b\x32\x17.voxrelay.v1.WordSpoken\x12#\n\x06\x65ngine\x18\x08 \x01(\x0b\x32\x13.voxrelay.v1.Engine\"E\n\x10SynthesisRefused\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xfe\x01\n\nCheckpoint\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\x12\x42\n\x0elast_sequences\x18\x03 \x03(\x0b\x32*.voxrelay.v1.Checkpoint.LastSequencesEntry\x12\x16\n\x0elast_published\x18\x04 \x01(\x03\x12\r\n\x05state\x18\x05 \x01(\x0c\x12\x11\n\tis_closed\x18\x06 \x01(\x08\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x1a\x34\n\x12LastSequencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,42 +41,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONCONFIGURED']._serialized_end=550
   _globals['_AUDIORECEIVED']._serialized_start=552
   _globals['_AUDIORECEIVED']._serialized_end=628
-  _globals['_FINALIZEREQUESTED']._serialized_start=630
-  _globals['_FINALIZEREQUESTED']._serialized_end=686
-  _globals['_SESSIONENDED']._serialized_start=688
-  _globals['_SESSIONENDED']._serialized_end=761
-  _globals['_AUDIODENOISED']._serialized_start=764
-  _globals['_AUDIODENOISED']._serialized_end=910
-  _globals['_UTTERANCESTARTED']._serialized_start=912
-  _globals['_UTTERANCESTARTED']._serialized_end=994
-  _globals['_UTTERANCEENDED']._serialized_start=997
-  _globals['_UTTERANCEENDED']._serialized_end=1129
-  _globals['_ENGINE']._serialized_start=1131
-  _globals['_ENGINE']._serialized_end=1192
-  _globals['_WORD']._serialized_start=1194
-  _globals['_WORD']._serialized_end=1266
-  _globals['_SEGMENTTRANSCRIBED']._serialized_start=1269
-  _globals['_SEGMENTTRANSCRIBED']._serialized_end=1522
-  _globals['_SPEAKERSEGMENT']._serialized_start=1524
-  _globals['_SPEAKERSEGMENT']._serialized_end=1609
-  _globals['_SEGMENTDIARIZED']._serialized_start=1612
-  _globals['_SEGMENTDIARIZED']._serialized_end=1823
-  _globals['_ATTRIBUTE']._serialized_start=1825
-  _globals['_ATTRIBUTE']._serialized_end=1928
-  _globals['_SEGMENTCLASSIFIED']._serialized_start=1931
-  _globals['_SEGMENTCLASSIFIED']._serialized_end=2141
-  _globals['_STAGEFINISHED']._serialized_start=2143
-  _globals['_STAGEFINISHED']._serialized_end=2236
-  _globals['_SYNTHESISREQUESTED']._serialized_start=2239
-  _globals['_SYNTHESISREQUESTED']._serialized_end=2380
-  _globals['_WORDSPOKEN']._serialized_start=2382
-  _globals['_WORDSPOKEN']._serialized_end=2425
-  _globals['_SYNTHESISPRODUCED']._serialized_start=2428
-  _globals['_SYNTHESISPRODUCED']._serialized_end=2641
-  _globals['_SYNTHESISREFUSED']._serialized_start=2643
-  _globals['_SYNTHESISREFUSED']._serialized_end=2712
-  _globals['_CHECKPOINT']._serialized_start=2715
-  _globals['_CHECKPOINT']._serialized_end=2969
-  _globals['_CHECKPOINT_LASTSEQUENCESENTRY']._serialized_start=2917
-  _globals['_CHECKPOINT_LASTSEQUENCESENTRY']._serialized_end=2969
+  _globals['_SESSIONRESUMED']._serialized_start=630
+  _globals['_SESSIONRESUMED']._serialized_end=686
+  _globals['_FINALIZEREQUESTED']._serialized_start=688
+  _globals['_FINALIZEREQUESTED']._serialized_end=744
+  _globals['_SESSIONENDED']._serialized_start=746
+  _globals['_SESSIONENDED']._serialized_end=819
+  _globals['_AUDIODENOISED']._serialized_start=822
+  _globals['_AUDIODENOISED']._serialized_end=968
+  _globals['_UTTERANCESTARTED']._serialized_start=970
+  _globals['_UTTERANCESTARTED']._serialized_end=1052
+  _globals['_UTTERANCEENDED']._serialized_start=1055
+  _globals['_UTTERANCEENDED']._serialized_end=1187
+  _globals['_ENGINE']._serialized_start=1189
+  _globals['_ENGINE']._serialized_end=1250
+  _globals['_WORD']._serialized_start=1252
+  _globals['_WORD']._serialized_end=1324
+  _globals['_SEGMENTTRANSCRIBED']._serialized_start=1327
+  _globals['_SEGMENTTRANSCRIBED']._serialized_end=1580
+  _globals['_SPEAKERSEGMENT']._serialized_start=1582
+  _globals['_SPEAKERSEGMENT']._serialized_end=1667
+  _globals['_SEGMENTDIARIZED']._serialized_start=1670
+  _globals['_SEGMENTDIARIZED']._serialized_end=1881
+  _globals['_ATTRIBUTE']._serialized_start=1883
+  _globals['_ATTRIBUTE']._serialized_end=1986
+  _globals['_SEGMENTCLASSIFIED']._serialized_start=1989
+  _globals['_SEGMENTCLASSIFIED']._serialized_end=2199
+  _globals['_STAGEFINISHED']._serialized_start=2201
+  _globals['_STAGEFINISHED']._serialized_end=2294
+  _globals['_SYNTHESISREQUESTED']._serialized_start=2297
+  _globals['_SYNTHESISREQUESTED']._serialized_end=2438
+  _globals['_WORDSPOKEN']._serialized_start=2440
+  _globals['_WORDSPOKEN']._serialized_end=2483
+  _globals['_SYNTHESISPRODUCED']._serialized_start=2486
+  _globals['_SYNTHESISPRODUCED']._serialized_end=2699
+  _globals['_SYNTHESISREFUSED']._serialized_start=2701
+  _globals['_SYNTHESISREFUSED']._serialized_end=2770
+  _globals['_CHECKPOINT']._serialized_start=2773
+  _globals['_CHECKPOINT']._serialized_end=3027
+  _globals['_CHECKPOINT_LASTSEQUENCESENTRY']._serialized_start=2975
+  _globals['_CHECKPOINT_LASTSEQUENCESENTRY']._serialized_end=3027
 # @@protoc_insertion_point(module_scope)

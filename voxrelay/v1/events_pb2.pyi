@@ -68,6 +68,14 @@ class AudioReceived(_message.Message):
     pcm_s16le: bytes
     def __init__(self, session_id: _Optional[str] = ..., start_sample: _Optional[int] = ..., pcm_s16le: _Optional[bytes] = ...) -> None: ...
 
+class SessionResumed(_message.Message):
+    __slots__ = ("session_id", "resumption")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUMPTION_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    resumption: int
+    def __init__(self, session_id: _Optional[str] = ..., resumption: _Optional[int] = ...) -> None: ...
+
 class FinalizeRequested(_message.Message):
     __slots__ = ("session_id", "ordinal")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]

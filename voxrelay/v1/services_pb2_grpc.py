@@ -54,14 +54,15 @@ class SpeechRecognitionServicer:
     """
 
     def StreamingRecognize(self, request_iterator, context):
-        """The first message is the configuration, then audio. Closing the sending side ends the session.
+        """The first message is the configuration, then audio. Closing the sending side ends the session; its last results follow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Recognize(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One recording in one message. Answers when every service has finished.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.gateway.assembly import Assembly
-from services.gateway.updates import Closed, Final, Finalized, Interim, SpeechStarted, Update
+from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechStarted, Update
 from tests.stored import diarized, session, transcribed
 from voxrelay.events import Event, FinalizeRequested, SessionConfig, StageFinished, UtteranceEnded, UtteranceStarted
 
@@ -86,10 +86,21 @@ def test_finalized_comes_after_the_finals_before_it() -> None:
     assert [type(update) for update in updates] == [Final, Finalized]
 
 
-def test_an_empty_utterance_is_passed_over() -> None:
+def test_what_starts_behind_a_finalize_says_so() -> None:
+    events = [
+        Event("s", UtteranceStarted("u1", 0), "denoise", 1),
+        Event("s", FinalizeRequested(1), "denoise", 2),
+        Event("s", UtteranceStarted("u2", 16_000), "denoise", 3),
+    ]
+    started = [update for update in _push(Assembly(SessionConfig(), 1.0), events) if isinstance(update, SpeechStarted)]
+    assert [(update.utterance_id, update.finalizes) for update in started] == [("u1", 0), ("u2", 1)]
+
+
+def test_an_empty_utterance_says_so_in_its_place() -> None:
     assembly = Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0)
     events = [Event("s", UtteranceStarted("u1", 0), "denoise", 1), Event("s", transcribed("u1", 0.0, ""), "transcribe", 1)]
-    assert not _finals(_push(assembly, events))
+    updates = _push(assembly, events)
+    assert updates[1:] == [NothingSaid("u1", events[1].payload.end_s)]  # type: ignore[attr-defined]  # it is a transcript
     assert assembly.missing == ["denoise", "transcribe"]
 
 
@@ -101,3 +112,46 @@ def test_attributes_nobody_asked_for_are_left_out() -> None:
     assert attributes(SessionConfig()) == ["gender", "pitch_hz", "sentiment"]
     assert attributes(SessionConfig(attributes=("gender",))) == ["gender"]
     assert attributes(SessionConfig(stages=("denoise", "diarize", "transcribe"))) == []
+
+
+def _speakers(updates: list[Update]) -> list[tuple[str, list[str], bool]]:
+    return [(u.utterance_id, [segment.speaker for segment in u.segments], u.is_final) for u in updates if isinstance(u, Speakers)]
+
+
+WHO_SPEAKS = SessionConfig(stages=("denoise", "diarize"))
+
+
+def test_speakers_are_told_while_an_utterance_lasts_at_its_end_and_when_they_are_known_better() -> None:
+    assembly = Assembly(WHO_SPEAKS, 1.0)
+    said = [event for event in session("s") if event.producer in ("denoise", "diarize")]
+    begun, ended = said[1], said[2]
+    first = Event("s", replace(diarized("u1", 0.5, "S1"), is_final=False), "diarize")
+    updates = _push(assembly, [begun, first, first, ended, *said[3:]])
+    assert _speakers(updates) == [("u1", ["S1"], False), ("u1", ["S1", "S2"], True), ("u2", ["S2"], True)]
+    assert isinstance(updates[-1], Closed)
+    assert not _finals(updates)
+    late = [Event("s", diarized("u1", 0.5, "S3", revision=revision), "diarize", 50 + revision) for revision in (4, 3)]
+    assert _speakers(_push(assembly, late)) == [("u1", ["S3"], True)]
+
+
+def test_speakers_that_overtake_their_utterance_are_told_once_and_still_complete_it() -> None:
+    assembly = Assembly(WHO_SPEAKS, 1.0)
+    early = Event("s", diarized("u1", 0.5, "S1"), "diarize", 1)
+    assert _speakers(_push(assembly, [early, session("s")[1], session("s")[2]])) == [("u1", ["S1"], True)]
+    requested = Event("s", FinalizeRequested(1), "denoise", 9)
+    assert any(isinstance(update, Finalized) for update in _push(assembly, [requested]))
+
+
+def test_speakers_change_no_final_and_a_patient_one_tells_none() -> None:
+    assert _finals(_push(Assembly(SessionConfig(), 1.0), session("s"))) == EXPECTED
+    assert len(_speakers(_push(Assembly(SessionConfig(), 1.0), session("s")))) == 2
+    assert not _speakers(_push(Assembly(SessionConfig(), 1.0, is_patient=True), session("s")))
+
+
+def test_a_final_says_why_its_utterance_ended_however_late_that_comes() -> None:
+    events = [event for event in session("s") if event.producer in ("denoise", "transcribe") and not isinstance(event.payload, StageFinished)]
+    boundaries = [replace(e, payload=replace(e.payload, reason="finalize")) for e in events if isinstance(e.payload, UtteranceEnded)]
+    others = [event for event in events if not isinstance(event.payload, UtteranceEnded)]
+    without_numbers = [replace(event, sequence=0) for event in (*others, *boundaries)]
+    updates = _push(Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0), without_numbers)
+    assert [update.end_reason for update in updates if isinstance(update, Final)] == ["finalize", "finalize"]
