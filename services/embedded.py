@@ -81,6 +81,7 @@ def _announce(how: str, host: str, embedded: Embedded, seconds: float) -> None:
         print(json.dumps({"url": url, "grpc": f"{host}:{embedded.grpc_port}"}), flush=True)
         return
     print(f"Voxrelay is ready after {seconds:.1f} s.")
+    print(f"  Page       {url}/")
     print(f"  WebSocket  ws://{host}:{embedded.port}/ws/v1/transcribe")
     print(f"  REST       {url}/docs")
     print(f"  gRPC       {host}:{embedded.grpc_port}")

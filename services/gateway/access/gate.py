@@ -84,7 +84,7 @@ class Gate:
 
     async def admit_credential(self, credential: str) -> Caller:
         """The same for a key or token that the protocol itself found."""
-        if not await self._look_whether_keys_are_needed():
+        if not await self.look_whether_keys_are_needed():
             return ANYBODY
         if not credential or len(credential) > MOST_CREDENTIAL_CHARACTERS:
             raise Refused("UNAUTHORIZED", "A key is needed here; send 'Authorization: Token KEY' or the query parameter api_key.")
@@ -92,7 +92,8 @@ class Gate:
         await self._count_request(caller.owner, caller.plan.requests_per_minute, "This key has had its {limit} requests of this minute")
         return caller
 
-    async def _look_whether_keys_are_needed(self) -> bool:
+    async def look_whether_keys_are_needed(self) -> bool:
+        """Whether anybody must show a key. Raises ``Refused`` NOT_READY."""
         if self._store is not None and not self._are_keys_always_needed:
             store = self._store
             (self.are_keys_needed,) = await self._has_keys.get("", lambda: self._ask(lambda: (store.has_keys(),)))

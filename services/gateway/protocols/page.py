@@ -94,7 +94,7 @@ def router(gate: Gate, settings: GatewaySettings, are_results_stored: bool) -> A
         """What the page must know of this gateway before anybody has shown a key."""
         described: dict[str, Any] = {kind.name: {"meaning": kind.meaning, "unit": kind.unit} for kind in ATTRIBUTES}
         known = {
-            "is_key_needed": gate.are_keys_needed,
+            "is_key_needed": await gate.look_whether_keys_are_needed(),
             "are_results_stored": are_results_stored,
             "languages": settings.languages,
             "max_file_bytes": settings.max_file_bytes,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 import services.gateway.page
@@ -122,6 +124,8 @@ def test_the_page_learns_what_it_must_know_without_a_key(make_gateway: Callable[
     assert facts["attributes"]["pitch_hz"] == {"meaning": BY_NAME["pitch_hz"].meaning, "unit": "Hz"}
     assert facts["attributes"].keys() == BY_NAME.keys()
     assert httpx.get(f"http://127.0.0.1:{keyed.port}/").status_code == 200
+    open_to_all = httpx.get(f"http://127.0.0.1:{make_gateway().port}/page/facts.json").json()
+    assert (open_to_all["is_key_needed"], open_to_all["are_results_stored"]) == (False, False)
 
 
 class _Markup(HTMLParser):
@@ -212,3 +216,38 @@ def test_the_attributes_that_have_a_label_exist() -> None:
     assert foremost is not None
     named = set(re.findall(r"^  (\w+):", labels[1], re.MULTILINE)) | set(re.findall(r'"(\w+)"', foremost[1]))
     assert named <= BY_NAME.keys()
+
+
+# What is left of linear RGB: G. M. Machado, M. M. Oliveira and L. A. F. Fernandes, "A physiologically-based model for simulation of color
+# vision deficiency", IEEE Trans. Visualization and Computer Graphics 15 (2009), severity 1.
+SEEN_BY = {
+    "everybody": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+}
+XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+WHITE = np.array([0.95047, 1.0, 1.08883])
+CLEARLY_APART = 10.0  # in CIELAB; about 2 can just be told apart
+
+
+def _linear(colour: str) -> np.ndarray:
+    values = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    scaled = XYZ @ np.clip(linear, 0, 1) / WHITE
+    f = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.conformance("browser", "speakers' colours apart for every kind of colour blindness", "done")
+@pytest.mark.parametrize("eyes", SEEN_BY)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_speakers_can_be_told_apart_by_all_eyes(scheme: str, eyes: str) -> None:
+    colours = re.findall(r"--speaker-\d: (#[0-9a-f]{6})", (FOLDER / "style.css").read_text())
+    assert len(colours) == 16
+    labs = [_lab(SEEN_BY[eyes] @ _linear(colour)) for colour in (colours[:8] if scheme == "light" else colours[8:])]
+    distances = [float(np.linalg.norm(one - other)) for one, other in combinations(labs, 2)]
+    assert min(distances) > CLEARLY_APART
