@@ -14,7 +14,7 @@ from services.gateway import errors
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.telemetry import REFUSALS
 
-RETRY_AFTER_S = "2"
+RETRY_AFTER_S = 2  # where the refusal does not say
 FAILURES = (Refused, Unavailable, RequestValidationError, HTTPException)
 
 Render = Callable[[Request, Refused, int], Response]
@@ -44,7 +44,7 @@ def answer(edge: str, render: Render, request: Request, error: Exception) -> Res
     REFUSALS.labels(edge, refused.code).inc()
     response = render(request, refused, status)
     if response.status_code in (429, 503):
-        response.headers["Retry-After"] = RETRY_AFTER_S
+        response.headers["Retry-After"] = str(refused.retry_after_s or RETRY_AFTER_S)
     return response
 
 

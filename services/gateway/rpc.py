@@ -72,7 +72,7 @@ class RpcPort:
             port = self._server.add_secure_port(address, self._tls.grpc_credentials())
         else:
             port = self._server.add_insecure_port(address)
-        await self._tell_health()
+        await self.tell_health()
         await self._server.start()
         self._watching = asyncio.create_task(self._watch())
         return port
@@ -90,9 +90,9 @@ class RpcPort:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AT_HEALTH_EVERY_S)
-            await self._tell_health()
+            await self.tell_health()
 
-    async def _tell_health(self) -> None:
+    async def tell_health(self) -> None:
         """Recognition serves while sessions can be opened; the other services have their engines loaded before the port opens."""
         for name in self._others:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -16,7 +16,6 @@ class GatewaySettings(Settings):
 
     port: int = Field(8080, ge=0, le=65535, description="WebSocket and REST; 0 takes a free one")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC; 0 takes a free one")
-    api_keys_sha256: tuple[str, ...] = Field((), description="hex SHA-256 of the keys that are let in, as a JSON list; none: no key is asked for")
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate and its chain: all ports speak TLS, HTTP and gRPC alike")
     tls_private_key: Path | None = Field(None, description="PEM file with its private key, without a password")
     tls_client_ca: Path | None = Field(None, description="PEM file of authorities: clients without a certificate of theirs are not let in")
@@ -38,9 +37,7 @@ class GatewaySettings(Settings):
     voices: tuple[str, ...] = Field(("en-us", "en-gb"), description="the voices of the synth engine in use, for /v1/models")
     max_text_characters: int = Field(20_000, ge=1, description="text of one synthesis request")
     drain_s: float = Field(25.0, ge=0, description="after SIGTERM open sessions may finish for so long")
-    grpc_max_message_bytes: int = Field(
-        64 * 1024 * 1024, ge=65536, description="largest gRPC message, compressed or not; live audio: max_frame_bytes"
-    )
+    grpc_max_message_bytes: int = Field(64 * 1024 * 1024, ge=65536, description="largest gRPC message; of live audio: max_frame_bytes")
     grpc_max_calls: int = Field(2000, ge=1, description="gRPC calls at once, health watches too; more are refused")
     grpc_keepalive_s: float = Field(30.0, ge=1, description="a gRPC connection without traffic is asked so often whether it lives")
     grpc_connection_age_s: float = Field(0.0, ge=0, description="then a gRPC client is told to connect anew (running calls finish); 0: never")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Coroutine
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from services.gateway.protocols.recognition_messages import Wishes, configured, 
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.updates import Closed, Failed, Final, Interim, Update
 from services.gateway.wire import whole
+from voxrelay.calls import SEES
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
 from voxrelay.telemetry import fields
@@ -48,10 +49,21 @@ class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler
         try:
-            _CALLER.set(await self._gate.admit_credential(presented_in_metadata(handler_call_details.invocation_metadata)))
+            caller = await self._gate.admit_credential(presented_in_metadata(handler_call_details.invocation_metadata))
         except Refused as refused:
             return _refusing(handler, refused)
+        _CALLER.set(caller)
+        SEES.set(caller.sees)
+        return _in_this_context(handler)
+
+
+def _in_this_context(handler: Any) -> Any:
+    """A plain function runs on a thread, which would not know what was set here."""
+    answer = handler.unary_unary
+    if answer is None or asyncio.iscoroutinefunction(answer):
         return handler
+    context = copy_context()
+    return grpc.unary_unary_rpc_method_handler(lambda *asked: context.run(answer, *asked), handler.request_deserializer, handler.response_serializer)
 
 
 def _refusing(handler: Any, refused: Refused) -> Any:
@@ -69,6 +81,16 @@ def _refusing(handler: Any, refused: Refused) -> Any:
         return make(refuse_stream, handler.request_deserializer, handler.response_serializer)
     make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
     return make(refuse, handler.request_deserializer, handler.response_serializer)
+
+
+async def _within(seconds: float, operation: Coroutine[Any, Any, Any]) -> Any:
+    """What an operation of the library gives; ``TimeoutError`` after so long. It is never cancelled, which it may not notice: it ends with its call."""
+    running = asyncio.ensure_future(operation)
+    running.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be there to take it
+    done, _ = await asyncio.wait((running,), timeout=seconds)
+    if not done:
+        raise TimeoutError
+    return running.result()
 
 
 class StreamingCall:
@@ -102,12 +124,17 @@ class StreamingCall:
                 await self._last_words(reading, writing)
             await writing
         finally:
+            await asyncio.shield(asyncio.ensure_future(self._end(tasks)))  # a client that cancels now does not keep the session from ending
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        try:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._intake is not None:
                 self._intake.abandon()
             await self._session.close(self._reason)
+        finally:
             self._session.leave()
 
     async def _last_words(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
@@ -127,12 +154,12 @@ class StreamingCall:
         """The next request, None after the last. Raises ``Refused`` SESSION_IDLE, SESSION_LIFETIME."""
         settings, left_s = self._hub.settings, self._deadline - self._hub.clock()
         try:
-            request = await asyncio.wait_for(self._context.read(), min(settings.idle_s, max(0.0, left_s)))
+            request = await _within(min(settings.idle_s, max(0.0, left_s)), self._context.read())
         except TimeoutError:
             if left_s <= settings.idle_s:
                 raise Refused("SESSION_LIFETIME", f"A call lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
             raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio, or empty audio while there is none.") from None
-        return None if request is grpc.aio.EOF else whole(request)
+        return None if request is grpc.aio.EOF else whole(request)  # type: ignore[attr-defined]  # missing in the stubs
 
     async def _read(self, intake: Intake) -> None:
         while (request := await self._next()) is not None:
@@ -176,7 +203,7 @@ class StreamingCall:
     async def _send(self, response: Any) -> None:
         """Returns when the client's window has taken it. Raises ``Refused`` when it does not for too long."""
         try:
-            await asyncio.wait_for(self._context.write(response), SEND_TIMEOUT_S)
+            await _within(SEND_TIMEOUT_S, self._context.write(response))
         except TimeoutError:
             log.info("A client did not read its results.", extra=fields(session=self._session.id))
             raise Refused("CLIENT_TOO_SLOW", "Results were not read fast enough; they are kept and can be fetched by the session's id.") from None

@@ -16,6 +16,7 @@ from services.gateway.protocols.openai.languages import BY_CODE, name_of
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest
 from tests.unit.gateway.test_native import _wav
+from voxrelay.storage.access import AccessStore
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -236,12 +237,13 @@ def test_files_have_a_largest_size(make_gateway: Callable[..., GatewayServer]) -
 
 
 @pytest.mark.conformance("openai", "key Authorization: Bearer", "done")
-def test_a_key_is_asked_for(make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(api_keys_sha256=("2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",))  # of "foo"
+def test_a_key_is_asked_for(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    _, secret = access.create_key("somebody", "enterprise")
+    gateway = make_gateway(database_url=access.url)
     refused = post(gateway)
     assert (refused.status_code, error(refused)["code"]) == (401, "invalid_api_key")
     url = f"http://127.0.0.1:{gateway.port}{TRANSCRIPTIONS}"
-    assert httpx.post(url, files={"file": ("a.wav", _wav())}, headers={"authorization": "Bearer foo"}, timeout=30).status_code == 200
+    assert httpx.post(url, files={"file": ("a.wav", _wav())}, headers={"authorization": f"Bearer {secret}"}, timeout=30).status_code == 200
 
 
 # --- streams --------------------------------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from voxrelay.errors import Refused
 
 
 class RefusedParameter(Refused):
-    """A refusal that names the field it is about."""
+    """A refusal that names the field it is about. ``spoken_code`` is what OpenAI calls it, where clients know it by that."""
 
-    def __init__(self, param: str, message: str, code: str = "INVALID_PARAMETER") -> None:
+    def __init__(self, param: str, message: str, code: str = "INVALID_PARAMETER", spoken_code: str = "") -> None:
         super().__init__(code, message)
-        self.param = param
+        self.param, self.spoken_code = param, spoken_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ def spoken(code: str) -> Spoken:
 def error_of(refused: Refused) -> dict[str, Any]:
     """The inner object: message, type, param, code."""
     words = spoken(refused.code)
-    return {"message": refused.message, "type": words.type, "param": getattr(refused, "param", None), "code": words.code}
+    param, code = (refused.param, refused.spoken_code) if isinstance(refused, RefusedParameter) else (None, "")
+    return {"message": refused.message, "type": words.type, "param": param, "code": code or words.code}
 
 
 def render(_request: Request, refused: Refused, status: int) -> Response:
