@@ -86,7 +86,7 @@ def expect(request: Request, most_bytes: int) -> None:
         body.most_bytes = most_bytes
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes | bytearray) -> Any:
     """What the text says. Raises ``ValueError`` for all it may be instead: no JSON, nested too deep, a number too long, half a character."""
     try:
         value = json.loads(text)
@@ -113,6 +113,16 @@ class PatientProtocol(H11Protocol):
             )
             return
         super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """A request whose body breaks may be at work already: it hears that its client is gone, and sends no answer behind this one."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+        super().send_400_response(msg)
 
     def _look(self) -> None:
         if self.cycle is None and not self.transport.is_closing() and self.transport.get_protocol() is self:

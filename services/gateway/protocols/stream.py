@@ -17,6 +17,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from services.gateway import errors, parameters
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.decode import raw_decoder
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
@@ -113,8 +114,8 @@ class StreamConnection:
     async def _handle(self, text: str, received_at: float) -> bool:
         """One JSON message; True when it was the last."""
         try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
+            message = parse_json(text)
+        except ValueError:
             raise Refused("INVALID_MESSAGE", "A text message must be JSON; send float32 samples in binary messages.") from None
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "audio_chunk":

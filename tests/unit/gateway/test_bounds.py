@@ -136,6 +136,18 @@ async def test_heads_have_a_size(head: bytes, gateway: GatewayServer) -> None:
     writer.close()
 
 
+@pytest.mark.parametrize("path", ["/health", "/v1/speak", "/api/process", "/openapi.json"])
+async def test_a_broken_body_is_answered_once_and_no_failure_of_ours(path: str, gateway: GatewayServer, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
+    writer.write(f"{head}\r\nno chunk\r\n".encode())
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b" 400 " in answer.splitlines()[0]
+    writer.close()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_connections_without_a_request_end(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "HEAD_S", 0.2)
     gateway = make_gateway()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from fastapi import APIRouter, Request
 
 from services.gateway import refusals
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.protocols.deepgram import refusal
 from voxrelay.errors import Refused
 
@@ -22,8 +21,8 @@ def _ttl_of(body: bytes) -> int:
     if not body.strip():
         return DEFAULT_TTL_S
     try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
+        asked = parse_json(body)
+    except ValueError:
         asked = None
     if not isinstance(asked, dict):
         raise Refused("INVALID_MESSAGE", 'The body must be JSON such as {"ttl_seconds": 30}.')

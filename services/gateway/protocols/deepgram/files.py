@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import tempfile
 from typing import IO, Any
@@ -15,6 +14,7 @@ from fastapi.responses import JSONResponse
 from services.gateway import fetching, offers, refusals
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.channels import run_all, separate
 from services.gateway.fetching import Reach
 from services.gateway.protocols.deepgram import refusal
@@ -98,8 +98,8 @@ def _url_of(spool: IO[bytes], size: int) -> str:
     if head != b"{" or size > MOST_REQUEST_BYTES:
         return ""
     try:
-        body = json.loads(spool.read())
-    except (ValueError, RecursionError):
+        body = parse_json(spool.read())
+    except ValueError:
         body = None
     spool.seek(0)
     url = body.get("url") if isinstance(body, dict) else None

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
 from services.gateway import errors, refusals
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.intake import Intake
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.flux_parameters import Flux, change_of, flux_of, pause_ms
@@ -107,8 +108,8 @@ class FluxConnection:
     async def _handle(self, text: str) -> bool:
         """One control message; True when it was the last."""
         try:
-            message = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+            message = parse_json(text)
+        except ValueError:
             message = None
         kind = message.get("type") if isinstance(message, dict) else None
         if kind not in MESSAGES:

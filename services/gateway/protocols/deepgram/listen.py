@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
 from services.gateway import errors, refusals
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.intake import Intake
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.callback import Callback
@@ -344,8 +345,8 @@ class ListenConnection:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        message = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        message = parse_json(text)
+    except ValueError:
         raise Unparsable("A text message must be JSON; send audio in binary messages.") from None
     if not isinstance(message, dict) or message.get("type") not in ("KeepAlive", "Finalize", "CloseStream", "Configure"):
         raise Unparsable("'type' must be KeepAlive, Finalize, CloseStream or Configure.")

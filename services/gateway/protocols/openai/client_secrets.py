@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import secrets
 import time
@@ -14,6 +13,7 @@ from fastapi import APIRouter, Request
 
 from services.gateway import refusals
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.protocols.openai.form import choice, number
 from services.gateway.protocols.openai.refusal import RefusedParameter, render
 from services.gateway.protocols.openai.wishes import RealtimeWishes, updated
@@ -39,8 +39,8 @@ def unseal(credential: str) -> tuple[str, dict[str, Any]]:
         return credential, {}
     token, _, packed = credential.removeprefix(PREFIX).partition(BETWEEN)
     try:
-        session = json.loads(base64.urlsafe_b64decode(packed[: 2 * MOST_SESSION_BYTES] + "=="))
-    except (binascii.Error, ValueError, RecursionError):
+        session = parse_json(base64.urlsafe_b64decode(packed[: 2 * MOST_SESSION_BYTES] + "=="))
+    except ValueError:
         session = None
     if not isinstance(session, dict):
         raise RefusedParameter("client_secret", "This client secret is damaged; ask for a new one.", "UNAUTHORIZED")
@@ -82,8 +82,8 @@ async def _json(request: Request) -> dict[str, Any]:
         if len(data) > MOST_BODY_BYTES:
             raise RefusedParameter("body", f"At most {MOST_BODY_BYTES // 1024} kB are read here.", "MESSAGE_TOO_LARGE")
     try:
-        body = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
+        body = parse_json(data or b"{}")
+    except ValueError:
         body = None
     return _of({"body": body if body is not None else []}, "body", ("expires_after", "session"))
 

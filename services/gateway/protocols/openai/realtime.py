@@ -15,6 +15,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from services.gateway import errors
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol, presented
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.intake import Intake
 from services.gateway.protocols.openai.client_secrets import unseal
 from services.gateway.protocols.openai.form import choice
@@ -108,8 +109,8 @@ class RealtimeConnection:
         event: Any = None
         try:
             try:
-                event = json.loads(text or "")
-            except (ValueError, RecursionError):
+                event = parse_json(text or "")
+            except ValueError:
                 raise Refused(
                     "INVALID_MESSAGE", "An event must be a JSON object in a text message; audio goes into input_audio_buffer.append."
                 ) from None
