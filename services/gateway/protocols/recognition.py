@@ -146,7 +146,7 @@ class StreamingCall:
             if left_s <= settings.idle_s:
                 raise Refused("SESSION_LIFETIME", f"A call lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
             raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio, or empty audio while there is none.") from None
-        return None if request is grpc.aio.EOF else request
+        return None if request is grpc.aio.EOF else request  # type: ignore[attr-defined]  # not in the stubs
 
     async def _read(self, intake: Intake) -> None:
         while (request := await self._next()) is not None:
