@@ -24,6 +24,7 @@ from voxrelay.topology import topic_specs
 
 SERVICES = ("denoise", "diarize", "transcribe", "classify", "synth", "projector")
 PARTITIONS = 4
+NAMED = (("transcribe", "models"), ("synth", "voices"))  # whose models /v1/models lists, and as what
 
 
 class Embedded:
@@ -36,7 +37,8 @@ class Embedded:
         self._threads = ServiceThreads(self._bus, platform, services)
         checks = {"runners": self._threads.check} | {name: check for service in services for name, check in service.checks.items()}
         rpc_services = [service.add_rpc for service in services if service.add_rpc is not None]
-        self._gateway: GatewayServer = compose_gateway(platform, self._bus, checks, rpc_services, port=port, grpc_port=grpc_port)
+        offered = {setting: service.models for service in services for name, setting in NAMED if service.name == name}
+        self._gateway: GatewayServer = compose_gateway(platform, self._bus, checks, rpc_services, port=port, grpc_port=grpc_port, **offered)
 
     @property
     def port(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import grpc
@@ -13,6 +14,10 @@ from voxrelay.events import UtteranceEnded
 from voxrelay.resampling import resample
 
 LEAST_RATE_HZ, MOST_RATE_HZ = 8_000, 48_000
+# Whose stored sessions a call may see: set where keys are checked, in the context the call runs in. A service's own port is for
+# the platform alone and shows everybody's (None).
+SEES: ContextVar[str | None] = ContextVar("sees", default=None)
+
 MAX_SECONDS = 600
 MAX_UTTERANCES = 1000
 MAX_UTTERANCE_SECONDS = 60

@@ -24,9 +24,13 @@ class Unavailable(Exception):
 
 
 class Refused(Exception):
-    """A caller's input cannot be served. ``code`` is upper snake case and stands in docs/errors.md; ``message`` says what to do."""
+    """A caller's input cannot be served. ``code`` is upper snake case and stands in docs/errors.md; ``message`` says what to do.
 
-    def __init__(self, code: str, message: str) -> None:
+    ``retry_after_s`` is when it is worth another try, where that is known.
+    """
+
+    def __init__(self, code: str, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_after_s = retry_after_s

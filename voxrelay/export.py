@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from voxrelay.join import JoinedUtterance, JoinedWord
@@ -28,18 +28,26 @@ def as_json(session: StoredSession) -> str:
     return json.dumps(session_json(session), ensure_ascii=False, indent=1) + "\n"
 
 
-def as_srt(session: StoredSession) -> str:
-    """SubRip: the speaker stands before the text."""
+def srt(utterances: Iterable[JoinedUtterance]) -> str:
+    """SubRip: the speaker, where one is known, stands before the text."""
     blocks = (
-        f"{number}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n{_said(cue)}\n" for number, cue in enumerate(cues(session), start=1)
+        f"{number}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n{_said(cue)}\n" for number, cue in enumerate(cues(utterances), start=1)
     )
     return "\n".join(blocks)
 
 
-def as_vtt(session: StoredSession) -> str:
-    """WebVTT (W3C): the speaker is a voice span."""
-    blocks = [f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{_voice(cue)}\n" for cue in cues(session)]
+def vtt(utterances: Iterable[JoinedUtterance]) -> str:
+    """WebVTT (W3C): the speaker, where one is known, is a voice span."""
+    blocks = [f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{_voice(cue)}\n" for cue in cues(utterances)]
     return "\n".join(["WEBVTT\n", *blocks])
+
+
+def as_srt(session: StoredSession) -> str:
+    return srt(stored.joined for stored in session.utterances)
+
+
+def as_vtt(session: StoredSession) -> str:
+    return vtt(stored.joined for stored in session.utterances)
 
 
 def as_rttm(session: StoredSession) -> str:
@@ -81,11 +89,11 @@ def turns(utterance: JoinedUtterance) -> Iterator[tuple[float, float, str, list[
     yield stretch[0].start_s, stretch[-1].end_s, stretch[0].speaker, stretch
 
 
-def cues(session: StoredSession) -> Iterator[Cue]:
-    for stored in session.utterances:
-        for start_s, end_s, speaker, words in turns(stored.joined):
+def cues(utterances: Iterable[JoinedUtterance]) -> Iterator[Cue]:
+    for utterance in utterances:
+        for start_s, end_s, speaker, words in turns(utterance):
             if not words:
-                yield Cue(start_s, end_s, speaker, stored.joined.text)
+                yield Cue(start_s, end_s, speaker, utterance.text)
                 continue
             held: list[JoinedWord] = []
             for word in words:

@@ -39,3 +39,4 @@ class Service:
     add_rpc: Callable[[Any], Sequence[str]] | None = None
     checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+    models: tuple[str, ...] = ()  # what clients may name: engines as name:version, voices by name

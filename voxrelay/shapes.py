@@ -8,6 +8,7 @@ from voxrelay.events import Attribute
 from voxrelay.join import JoinedUtterance, JoinedWord
 
 if TYPE_CHECKING:
+    from voxrelay.storage.usage import UsageOfDay
     from voxrelay.storage.views import Hit, SessionSummary, SpeakerTotal, StoredSession, StoredUtterance
 
 
@@ -63,6 +64,17 @@ def session_json(session: StoredSession) -> dict[str, Any]:
 
 def speaker_json(total: SpeakerTotal) -> dict[str, Any]:
     return {"speaker": total.speaker, "spoken_seconds": total.spoken_s, "utterances": total.utterances, "words": total.words}
+
+
+def usage_json(usage: UsageOfDay) -> dict[str, Any]:
+    return {
+        "key": usage.owner or None,
+        "day": usage.day.isoformat(),
+        "sessions": usage.sessions,
+        "audio_seconds": round(usage.audio_seconds, 3),
+        "syntheses": usage.syntheses,
+        "characters": usage.characters,
+    }
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:

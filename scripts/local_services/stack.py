@@ -37,15 +37,17 @@ class Stack:
         environment: Mapping[str, str],
         services: Sequence[str] = SERVICES,
         modules: Mapping[str, Sequence[str]] | None = None,
+        replica: int = 0,
     ) -> None:
         """`environment` leads to the real services (what `scripts/services env` prints) and may hold any VOXRELAY_ setting.
 
-        `modules` puts another `python -m` call in a service's place.
+        `modules` puts another `python -m` call in a service's place. Two stacks over the same broker need different `replica` numbers.
         """
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.services = tuple(services)
         self._modules = modules or {}
+        self._replica = replica
         self.port = free_port()
         self.grpc_port = free_port()
         self._environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
@@ -67,7 +69,7 @@ class Stack:
     def start(self, *names: str) -> None:
         for name in names or self.services:
             probe_port, rpc_port = self._ports[name]
-            own = {"VOXRELAY_INSTANCE": f"{name}-0", "VOXRELAY_METRICS_PORT": str(probe_port), "VOXRELAY_GRPC_PORT": str(rpc_port)}
+            own = {"VOXRELAY_INSTANCE": f"{name}-{self._replica}", "VOXRELAY_METRICS_PORT": str(probe_port), "VOXRELAY_GRPC_PORT": str(rpc_port)}
             if name == "gateway":
                 own |= {"VOXRELAY_GATEWAY_PORT": str(self.port), "VOXRELAY_GATEWAY_GRPC_PORT": str(self.grpc_port)}
                 probe_port = self.port

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from services.gateway.updates import Closed, Final, Finalized, Interim, Speakers, SpeechEnded, SpeechStarted, Update
+from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechEnded, SpeechStarted, Update
 from voxrelay.audio import seconds
 from voxrelay.events import (
     Event,
@@ -39,7 +39,7 @@ class Assembly:
     """Feed it every event of the session's results; take updates from ``push`` and ``due``.
 
     A final goes out when its transcript is final and the speaker and attributes the session asked for are there, or ``join_wait_s`` after
-    the transcript without them. Utterances that hold no words are passed over in silence. A final does not change any more, so it has
+    the transcript without them. An utterance that holds no words says so in its place. A final does not change any more, so it has
     the speakers that were found when the utterance ended: which later ones came in time would be chance. The projector keeps those too.
 
     Speakers are told apart from that whenever they are known better, after the final too.
@@ -58,7 +58,7 @@ class Assembly:
         self._passed: set[str] = set()
         self._told: dict[str, int] = {}  # the revision of the speakers told last, by utterance
         self._is_closed = False
-        self._numbered = 0
+        self._numbered = self._finalizes = 0
 
     @property
     def missing(self) -> list[str]:
@@ -74,7 +74,7 @@ class Assembly:
         payload = event.payload
         if isinstance(payload, UtteranceStarted):
             self._open[payload.utterance_id] = _Utterance()
-            yield SpeechStarted(payload.utterance_id, seconds(payload.start_sample))
+            yield SpeechStarted(payload.utterance_id, seconds(payload.start_sample), self._finalizes)
             for early in self._early.pop(payload.utterance_id, ()):
                 yield from self._result(early, now)
         elif isinstance(payload, UtteranceEnded):
@@ -83,6 +83,7 @@ class Assembly:
                 utterance.ended = payload
                 yield SpeechEnded(payload.utterance_id, seconds(payload.end_sample), payload.reason)
         elif isinstance(payload, FinalizeRequested):
+            self._finalizes = payload.ordinal
             self._open[f"finalize {payload.ordinal}"] = payload.ordinal
         elif isinstance(payload, StageFinished):
             self._finished[payload.stage] = payload
@@ -103,7 +104,9 @@ class Assembly:
                 self._passed.add(key)
                 if head.transcribed is not None and head.transcribed.text:
                     utterance = join(head.transcribed, head.diarized, head.classified.values())
-                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause", self._number())
+                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause", self._number(), head.transcribed.engine)
+                else:
+                    yield NothingSaid(key, head.transcribed.end_s if head.transcribed is not None else 0.0)
             else:
                 return
         if is_finished and not self._is_closed:
@@ -145,6 +148,8 @@ class Assembly:
             utterance.classified[event.producer] = replace(payload, attributes=wanted)
 
     def _is_complete(self, utterance: _Utterance) -> bool:
+        if utterance.ended is None:  # its words overtook its end, which says why it ended
+            return False
         if "transcribe" in self._expected and (utterance.transcribed is None or not utterance.transcribed.is_final):
             return False
         if utterance.transcribed is not None and not utterance.transcribed.text:

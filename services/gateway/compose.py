@@ -11,6 +11,7 @@ from voxrelay.bus.api import Bus
 from voxrelay.probe import Checks
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage import database
+from voxrelay.storage.access import AccessStore
 from voxrelay.storage.views import Views
 
 
@@ -20,8 +21,9 @@ def compose(
     """A server that has not started. ``changes`` override settings (ports given on a command line)."""
     settings = load_settings(GatewaySettings).model_copy(update=changes)
     views = Views(database.connect(platform.resolved_database_url, is_read_only=True))
+    access = AccessStore(platform.resolved_database_url)
 
     def ask_bus() -> None:
         bus.topics()
 
-    return GatewayServer(bus, settings, platform.host, {"bus": ask_bus, "database": views.check, **(checks or {})}, views, rpc_services)
+    return GatewayServer(bus, settings, platform.host, {"bus": ask_bus, "database": views.check, **(checks or {})}, views, rpc_services, access)

@@ -51,6 +51,6 @@ CODES: dict[str, Statuses] = {
 }
 
 
-def body(code: str, message: str) -> dict[str, Any]:
-    """The one shape of an error in JSON."""
-    return {"error": {"code": code, "message": message}}
+def body(code: str, message: str, retry_after_s: int | None = None) -> dict[str, Any]:
+    """The one shape of an error in JSON; a WebSocket, which has no headers then, says in it when to try again."""
+    return {"error": {"code": code, "message": message} | ({"retry_after": retry_after_s} if retry_after_s else {})}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 from fastapi import Request
@@ -14,6 +15,7 @@ from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.updates import Closed, Failed, Final
 from voxrelay.errors import Refused
+from voxrelay.events import Engine
 from voxrelay.join import JoinedUtterance
 
 VANISH_LOOK_S = 1.0
@@ -26,6 +28,7 @@ class FileResult:
     session_id: str
     audio_seconds: float
     utterances: tuple[JoinedUtterance, ...]
+    engine: Engine = field(default_factory=Engine)  # it found the words; nameless where there are none
 
 
 def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes]]:
@@ -34,10 +37,10 @@ def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes
     spool.seek(0)
     if not sniff(head) and head[:4] != b"RIFF" and head.strip().isascii() and head.decode("ascii", "replace").isprintable():
         raise Refused("INVALID_AUDIO_FORMAT", "This is text, not audio; send wav, flac, mp3, m4a, ogg, webm, mp4 or mkv.")
-    yield from decoded(spool, max_audio_s)  # type: ignore[arg-type]  # a spooled file is a binary file
+    yield from decoded(spool, max_audio_s)
 
 
-async def _in_thread(pieces: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
+async def in_thread(pieces: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
     """Decoding holds no event loop; a hundred pieces a hop."""
 
     def some() -> list[tuple[int, bytes]]:
@@ -70,37 +73,50 @@ class FileRun:
 
         Raises ``Refused``; finished results are kept under the session's id even then.
         """
+        utterances, engine = [], Engine()
+        audio_seconds = 0.0
+        async with aclosing(self.results(spool, request)) as results:
+            async for result in results:
+                if isinstance(result, Final):
+                    utterances.append(result.utterance)
+                    engine = result.engine
+                else:
+                    audio_seconds = result.audio_seconds
+        return FileResult(self._session.id, audio_seconds, tuple(utterances), engine)
+
+    async def results(self, spool: IO[bytes], request: Request | None = None) -> AsyncGenerator[Final | Closed]:
+        """The finals, each as it is handed out, and ``Closed`` last. Raises as ``run`` does; close it when you stop before its end."""
         sending = asyncio.create_task(self._send(spool))
-        collecting = asyncio.create_task(self._collect())
         watching = asyncio.create_task(_watch(request))
+        sending.add_done_callback(self._sending_ended)
+        watching.add_done_callback(self._client_left)
         try:
-            await asyncio.wait((sending, collecting, watching), return_when=asyncio.FIRST_COMPLETED)
-            if watching.done() and not sending.done():
-                raise Refused("INTERNAL", "The client went away.")
-            await sending
-            return await collecting
+            async for update in self._session.updates():
+                if isinstance(update, Final | Closed):
+                    yield update
+                elif isinstance(update, Failed):
+                    if sending.done():
+                        sending.result()
+                    raise Refused(update.code, update.message)
         finally:
-            for task in (sending, collecting, watching):
+            for task in (sending, watching):
                 task.cancel()
-            await asyncio.gather(sending, collecting, watching, return_exceptions=True)
+            await asyncio.gather(sending, watching, return_exceptions=True)
             await self._session.close("vanished")
             self._session.leave()
 
+    def _sending_ended(self, sending: asyncio.Task[None]) -> None:
+        """What kept the file from being sent ends the results."""
+        if not sending.cancelled() and sending.exception() is not None:
+            self._session.fail("INTERNAL", "The file could not be sent.")
+
+    def _client_left(self, watching: asyncio.Task[None]) -> None:
+        if not watching.cancelled():
+            self._session.fail("INTERNAL", "The client went away.")
+
     async def _send(self, spool: IO[bytes]) -> None:
-        async for rate_hz, pcm in _in_thread(pieces_of(spool, self._hub.settings.max_audio_s)):
+        async for rate_hz, pcm in in_thread(pieces_of(spool, self._hub.settings.max_audio_s)):
             if not self._session.has_begun:
                 await self._session.begin(replace(self._asked.config, sample_rate_hz=rate_hz, channels=1, interim_results=False))
             await self._session.send_audio(pcm)
         await self._session.close()
-
-    async def _collect(self) -> FileResult:
-        utterances = []
-        audio_seconds = 0.0
-        async for update in self._session.updates():
-            if isinstance(update, Final):
-                utterances.append(update.utterance)
-            elif isinstance(update, Failed):
-                raise Refused(update.code, update.message)
-            elif isinstance(update, Closed):
-                audio_seconds = update.audio_seconds
-        return FileResult(self._session.id, audio_seconds, tuple(utterances))

@@ -52,8 +52,40 @@ class SpeakRequest(BaseModel):
     voice: str = Field("", description="name of a voice; several, comma-separated, for several speakers")
     language: str = "en"
     speed: float = Field(1.0, ge=0.25, le=4.0)
-    format: str = Field("wav", pattern="^(wav|pcm|flac|mp3|opus)$")
+    format: str = Field("wav", pattern="^(wav|pcm|mulaw|alaw|flac|mp3|opus|aac)$")
     sample_rate: int = Field(0, ge=0, le=48_000, description="0 is the voice's own")
+
+
+class VoiceAnswer(BaseModel):
+    name: str = Field(description="what `voice` may be; the bundled engine knows more (gRPC ListVoices)")
+    language: str = ""
+    gender: str = ""
+    openai: list[str] = Field(default_factory=list, description="names of OpenAI's voices that select it")
+    deepgram: list[str] = Field(default_factory=list, description="names of Deepgram's models that select it")
+
+
+class VoicesAnswer(BaseModel):
+    voices: list[VoiceAnswer]
+
+
+class LoginRequest(BaseModel):
+    username: str = Field(min_length=1, max_length=200)
+    password: str = Field(min_length=1, max_length=200)
+
+
+class LoginAnswer(BaseModel):
+    access_token: str = Field(description="to be sent as Authorization: Bearer")
+    token_type: str
+    expires_in: int = Field(description="seconds")
+
+
+class UsageAnswer(BaseModel):
+    key: str | None = Field(description="id of the key; null for what was used without one")
+    day: str = Field(description="2026-01-31, UTC; a session counts on the day it was opened")
+    sessions: int
+    audio_seconds: float = Field(description="audio heard")
+    syntheses: int
+    characters: int = Field(description="characters spoken")
 
 
 class HealthAnswer(BaseModel):

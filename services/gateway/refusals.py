@@ -14,7 +14,7 @@ from services.gateway import errors
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.telemetry import REFUSALS
 
-RETRY_AFTER_S = "2"
+RETRY_AFTER_S = 2  # where the refusal does not say
 FAILURES = (Refused, Unavailable, RequestValidationError, HTTPException)
 
 Render = Callable[[Request, Refused, int], Response]
@@ -31,6 +31,8 @@ def refusal_of(error: Exception) -> tuple[Refused, int]:
         place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
         return Refused("INVALID_PARAMETER", f"{place}: {first['msg']}."), 400
     if isinstance(error, HTTPException):
+        if isinstance(error.__cause__, Refused):  # the body was refused while the framework read it
+            return refusal_of(error.__cause__)
         code = "NOT_FOUND" if error.status_code == 404 else "INVALID_MESSAGE"
         return Refused(code, f"{error.detail}; /docs lists what there is."), error.status_code
     raise error
@@ -42,7 +44,7 @@ def answer(edge: str, render: Render, request: Request, error: Exception) -> Res
     REFUSALS.labels(edge, refused.code).inc()
     response = render(request, refused, status)
     if response.status_code in (429, 503):
-        response.headers["Retry-After"] = RETRY_AFTER_S
+        response.headers["Retry-After"] = str(refused.retry_after_s or RETRY_AFTER_S)
     return response
 
 

@@ -17,6 +17,7 @@ from services.gateway.protocols import recognition
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
 from services.gateway.tls import Tls
+from services.gateway.wire import WireCheck
 from voxrelay.errors import Unavailable
 
 Registration = Callable[[Any], Sequence[str]]
@@ -53,7 +54,7 @@ class RpcPort:
         self._hub, self._settings, self._tls = hub, settings, tls
         self._server = grpc.aio.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"),
-            interceptors=[recognition.KeyCheck(gate)],
+            interceptors=[recognition.KeyCheck(gate), WireCheck()],
             options=channel_options(settings),
             maximum_concurrent_rpcs=settings.grpc_max_calls,
             compression=COMPRESSIONS[settings.grpc_compression],

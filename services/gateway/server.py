@@ -11,38 +11,59 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from services.gateway import browsers
 from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
+from services.gateway.bounds import HEAD_BYTES, PatientProtocol
 from services.gateway.rpc import Registration, RpcPort
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
 from services.gateway.tls import tls_of
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
+from voxrelay.errors import Unavailable
 from voxrelay.probe import Checks
+from voxrelay.storage.access import AccessStore
 from voxrelay.storage.views import Views
 from voxrelay.telemetry import fields
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+FALSE_ALARM = "ASGI callable returned without completing handshake."  # uvicorn's, of every WebSocket that is refused with an HTTP answer
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 DRAIN_LOOK_S = 0.2
 READY_WITHIN_S = 5.0  # after that it listens all the same, and /ready tells what is missing
+
+
+def _is_alarm(record: logging.LogRecord) -> bool:
+    return record.msg != FALSE_ALARM
 
 
 class GatewayServer:
     """``start`` returns once both ports listen. ``stop`` drains: no new sessions, the open ones may finish for ``drain_s``."""
 
     def __init__(
-        self, bus: Bus, settings: GatewaySettings, host: str, checks: Checks, views: Views | None, rpc_services: Sequence[Registration] = ()
+        self,
+        bus: Bus,
+        settings: GatewaySettings,
+        host: str,
+        checks: Checks,
+        views: Views | None,
+        rpc_services: Sequence[Registration] = (),
+        access: AccessStore | None = None,
     ) -> None:
-        """``rpc_services`` are further gRPC services for the same port. Raises ``EngineUnusable`` for an address that would be open to everybody."""
-        self._gate = Gate(settings.api_keys_sha256)
-        if host not in LOOPBACK and not self._gate.are_keys_needed:
+        """``rpc_services`` are further gRPC services for the same port; ``access`` holds the keys and is closed at the end.
+
+        Raises ``EngineUnusable`` for an address that would be open to everybody.
+        """
+        is_loopback = host in LOOPBACK
+        if not is_loopback and not _may_have_keys(access):
             raise EngineUnusable(
-                f"Listening on {host} without API keys would let everybody in: set VOXRELAY_GATEWAY_API_KEYS_SHA256 or listen on 127.0.0.1."
+                f"Listening on {host} without API keys would let everybody in:"
+                " create one with 'voxrelay keys create --name NAME --plan PLAN', or listen on 127.0.0.1."
             )
+        self._gate = Gate(access, are_keys_always_needed=not is_loopback)
         self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
         self._tls = tls_of(settings)
         self._listening = threading.Event()
@@ -96,9 +117,14 @@ class GatewayServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self._hub = SessionHub(self._bus, self._settings, self._gate)
         await self._hub.start()
+        keeping = asyncio.create_task(self._gate.keep_places())
         app = build_app(self._hub, self._gate, self._checks, self._views)
+        hosts = self._settings.allowed_hosts or (browsers.LOOPBACK_HOSTS if self._host in LOOPBACK else ())
+        browsers.add(app, self._settings.allowed_origins, hosts)
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="websockets-sansio",
             ws_max_size=self._settings.max_frame_bytes,
             ws_per_message_deflate=False,
@@ -110,6 +136,7 @@ class GatewayServer:
         )
         for name in UVICORN_LOGGERS:  # they would write every address with its query, and a key may stand in it
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_is_alarm)
         server = uvicorn.Server(config)
         rpc = RpcPort(self._hub, self._gate, self._settings, self._tls, self._rpc_services)
         self.grpc_port = await rpc.start(f"{self._host}:{self._settings.grpc_port}")
@@ -128,6 +155,8 @@ class GatewayServer:
         await serving
         await rpc.stop(1.0)
         await self._hub.close()
+        keeping.cancel()
+        await self._gate.close()
 
     async def _serve_http(self, server: uvicorn.Server) -> None:
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # signals are the process's business
@@ -138,3 +167,12 @@ class GatewayServer:
         deadline = self._loop.time() + self._settings.drain_s
         while self._hub.open_sessions and self._loop.time() < deadline:
             await asyncio.sleep(DRAIN_LOOK_S)
+
+
+def _may_have_keys(access: AccessStore | None) -> bool:
+    """True also while the database does not answer: nobody is let in then, and it may have keys."""
+    try:
+        return access is not None and access.has_keys()
+    except Unavailable as error:
+        log.warning("The database does not answer yet; until it does nobody is let in.", extra=fields(reason=str(error)))
+        return True

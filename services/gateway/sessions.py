@@ -69,8 +69,9 @@ class _Channel:
     """The way of one session onto the log: sequence, stamps, acknowledgements."""
 
     def __init__(self, hub: SessionHub, session_id: str, topic: Topic, lane: Lane, traceparent: str) -> None:
-        self._hub, self.session_id, self._topic, self._name, self._traceparent = hub, session_id, topic, topic.name(lane), traceparent
+        self._hub, self.session_id, self._topic, self._name, self.traceparent = hub, session_id, topic, topic.name(lane), traceparent
         self.lane = lane
+        self.last_sent_at = hub.clock()
         self._sequence = 0
         self._sent_bytes = 0  # written by the loop alone
         self._acknowledged_bytes = 0  # written by the producer's thread alone
@@ -79,6 +80,10 @@ class _Channel:
     @property
     def unacknowledged_bytes(self) -> int:
         return self._sent_bytes - self._acknowledged_bytes
+
+    @property
+    def last_sequence(self) -> int:
+        return self._sequence
 
     def go_on_after(self, last_sequence: int) -> None:
         """Whatever another process still sends for this session has a lower sequence than anything from here."""
@@ -97,7 +102,7 @@ class _Channel:
             await asyncio.sleep(RETRY_S)
         now = self._hub.clock()
         sequence = self._sequence + 1
-        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self._traceparent)
+        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self.traceparent)
         key, value, headers = codec.encode(event, self._topic.encoding)
         size = len(value)
 
@@ -115,7 +120,7 @@ class _Channel:
                 break
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
-        self._sequence = sequence
+        self._sequence, self.last_sent_at = sequence, now
         self._sent_bytes += size
 
 
@@ -130,8 +135,8 @@ class Visitor(Protocol):
 class LiveSession:
     """One call. A protocol sends audio and control in, and reads ``updates`` out, at the same time."""
 
-    def __init__(self, hub: SessionHub, channel: _Channel, edge: str, caller: Caller) -> None:
-        self._hub, self._channel, self.edge, self.caller = hub, channel, edge, caller
+    def __init__(self, hub: SessionHub, channel: _Channel, edge: str, caller: Caller, *, is_patient: bool = False) -> None:
+        self._hub, self._channel, self.edge, self.caller, self._is_patient = hub, channel, edge, caller, is_patient
         self.id = channel.session_id
         self.config = SessionConfig()
         self._assembly: Assembly | None = None  # until the session has begun
@@ -160,6 +165,10 @@ class LiveSession:
         return self._frames_sent
 
     @property
+    def traceparent(self) -> str:
+        return self._channel.traceparent
+
+    @property
     def audio_seconds(self) -> float:
         return self._frames_sent / self.config.sample_rate_hz
 
@@ -174,7 +183,7 @@ class LiveSession:
     async def begin(self, config: SessionConfig) -> None:
         """Publish the opening. Once, before any audio: what the audio is must be known by then. Raises ``Refused`` for what the plan has not."""
         config = self.config = self._owned(config)
-        self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._channel.lane == "bulk")
+        self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._is_patient)
         await self._channel.send(SessionOpened(config, self._opened_at))
 
     def _owned(self, config: SessionConfig) -> SessionConfig:
@@ -186,12 +195,16 @@ class LiveSession:
         return replace(config, owner=self.caller.owner)
 
     async def send_audio(self, pcm_s16le: bytes) -> None:
-        """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest."""
+        """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest.
+
+        Raises ``Refused`` QUOTA_EXCEEDED when the caller's minutes are used up by this.
+        """
         self._held += pcm_s16le
         frame_bytes = 2 * self.config.channels
         least = int(MIN_CHUNK_S * self.config.sample_rate_hz) * frame_bytes
         if len(self._held) >= least:
             await self._flush()
+            self._hub.gate.hear(self.id, self.audio_seconds)
 
     async def _flush(self) -> None:
         frame_bytes = 2 * self.config.channels
@@ -272,6 +285,23 @@ class LiveSession:
         self._told.append((now, update))
         while len(self._told) > TOLD_KEPT and now - self._told[0][0] > TOLD_KEPT_S:
             self._told.popleft()
+
+    async def was_replaced(self, bus: Bus, partition: int) -> bool:
+        """Whether another process has spoken for this session since this one last did: its client has been there in the meantime."""
+        tail = trail.AudioTrail(bus, self.id, partition, self.config.channels)
+        try:
+            await asyncio.to_thread(tail.read_from, self._channel.last_sent_at)
+        except Unavailable as error:
+            raise Refused("NOT_READY", "The log does not give the session's records at the moment; try again.") from error
+        finally:
+            await asyncio.to_thread(tail.close)
+        return tail.last_sequence > self._channel.last_sequence
+
+    async def make_way(self) -> None:
+        """Leave without ending the session, which is another process's."""
+        if self._visitor is not None:
+            await self._visitor.give_way()
+        self.leave()
 
     async def follow(self, bus: Bus, partition: int, opened_at: float, is_read: Callable[[], bool]) -> None:
         """Become the session that another process had, from what the log knows. Raises ``Refused`` NOT_RESUMABLE, ``Unavailable``."""
@@ -367,9 +397,9 @@ class _Nobody:
 class SpeechRequest:
     """One text on its way to speech; ``pieces`` gives the audio while it is made."""
 
-    def __init__(self, hub: SessionHub, session_id: str, caller: Caller) -> None:
-        self._hub, self.id, self.caller = hub, session_id, caller
-        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused] = asyncio.Queue()
+    def __init__(self, hub: SessionHub, session_id: str, caller: Caller, *, has_place: bool) -> None:
+        self._hub, self.id, self.caller, self.has_place = hub, session_id, caller, has_place
+        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused | None] = asyncio.Queue()
         self._last = 0
 
     def push(self, event: Event) -> None:
@@ -381,13 +411,15 @@ class SpeechRequest:
         """Nothing falls due by itself."""
 
     async def pieces(self) -> AsyncIterator[SynthesisProduced]:
-        """In order; ends after the last. Raises ``Refused`` when synth refuses or does not answer in time."""
+        """In order; ends after the last, or with ``leave``. Raises ``Refused`` when synth refuses or does not answer in time."""
         try:
             while True:
                 try:
                     piece = await asyncio.wait_for(self._pieces.get(), self._hub.settings.stage_timeout_s)
                 except TimeoutError:
                     raise Refused("STAGE_TIMEOUT", "No answer from synth; try again in a moment.") from None
+                if piece is None:
+                    return
                 if isinstance(piece, SynthesisRefused):
                     raise Refused(piece.code, piece.message)
                 yield piece
@@ -396,12 +428,18 @@ class SpeechRequest:
         finally:
             self._hub.drop(self.id)
 
+    def leave(self) -> None:
+        """Nobody wants the rest any more."""
+        self._pieces.put_nowait(None)
+        self._hub.drop(self.id)
+
 
 class SessionHub:
     """Opens sessions, routes results to them, ticks them. One for the gateway; lives on the loop that calls ``start``."""
 
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
-        self._bus, self.settings, self._gate, self.clock = bus, settings, gate, clock
+        self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
+        self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
         self._sessions: dict[str, LiveSession | SpeechRequest] = {}
@@ -422,6 +460,7 @@ class SessionHub:
         self._ticking.cancel()
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self.producer.close)
+        await asyncio.gather(*self._leaving)
 
     def check(self) -> None:
         """For /ready."""
@@ -441,16 +480,16 @@ class SessionHub:
     def open_sessions(self) -> int:
         return sum(isinstance(session, LiveSession) for session in self._sessions.values())
 
-    async def open(self, edge: str, caller: Caller, lane: Lane = "live", traceparent: str = "") -> LiveSession:
-        """A session that has an id and has not begun.
+    async def open(self, edge: str, caller: Caller, lane: Lane = "live", traceparent: str = "", *, is_patient: bool | None = None) -> LiveSession:
+        """A session that has an id and has not begun. ``is_patient``: finals are held until it is complete; a bulk session's are, if nothing is said.
 
         Raises ``Refused`` when the gateway is full, ending, late, or owns no partition yet, and when the caller's plan has no room.
         """
-        self._admit()
-        session_id = self._mint()
-        await self._gate.take_place(caller, session_id)
+        session_id = await self._admit(caller)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
-        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
+        session = self._sessions[session_id] = LiveSession(
+            self, channel, edge, caller, is_patient=lane == "bulk" if is_patient is None else is_patient
+        )
         GATEWAY_SESSIONS.labels(edge).inc()
         return session
 
@@ -459,15 +498,24 @@ class SessionHub:
 
         Raises ``Refused`` NOT_RESUMABLE when it has ended or the log knows nothing of it, and as ``open`` does.
         """
+        if session_id in self._taken_over:  # a client that came back again while the log was read for it
+            return await asyncio.shield(self._taken_over[session_id])
+        taking = self._taken_over[session_id] = asyncio.ensure_future(self._take_over(edge, caller, session_id, opened_at))
+        taking.add_done_callback(lambda done: (self._taken_over.pop(session_id), done.cancelled() or done.exception()))
+        return await asyncio.shield(taking)
+
+    async def _take_over(self, edge: str, caller: Caller, session_id: str, opened_at: float) -> LiveSession:
         here = self._sessions.get(session_id)
         if isinstance(here, LiveSession):
-            return here
-        self._admit()
-        await self._gate.take_place(caller, session_id)
+            if not self._bus.outlives_process or not await here.was_replaced(self._bus, self._partition_of(session_id)):
+                return here
+            await here.make_way()
+        self._check_room()
+        await self._take_place(caller, session_id)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, "live", new_traceparent())
-        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller)
+        session = self._sessions[session_id] = LiveSession(self, channel, edge, caller, is_patient=False)
         GATEWAY_SESSIONS.labels(edge).inc()
-        partition = partition_of(session_id.encode(), self._partitions)
+        partition = self._partition_of(session_id)
         try:
             async with asyncio.timeout(RESUME_WITHIN_S):
                 await session.follow(self._bus, partition, opened_at, lambda: partition in self._reader.reading)
@@ -480,6 +528,9 @@ class SessionHub:
         RESUMED.labels(edge).inc()
         return session
 
+    def _partition_of(self, session_id: str) -> int:
+        return partition_of(session_id.encode(), self._partitions)
+
     def end_unvisited(self, session: LiveSession) -> None:
         """Its client did not come back: the session ends on the log; what was said is finished and kept."""
         ending = asyncio.ensure_future(session.close("vanished"))
@@ -487,25 +538,54 @@ class SessionHub:
         ending.add_done_callback(self._leaving.discard)
         session.leave()
 
-    async def speak(self, caller: Caller, request: SynthesisRequested) -> SpeechRequest:
-        """One whole text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does."""
-        self._admit()
-        session_id = self._mint()
-        await self._gate.take_place(caller, session_id)
-        speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller)
-        await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
+    async def speak(self, caller: Caller, request: SynthesisRequested, within: LiveSession | None = None) -> SpeechRequest:
+        """One text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does.
+
+        ``within`` an open session it takes no further place, and a gateway that is ending lets it finish.
+        """
+        if within is None:
+            session_id, traceparent = await self._admit(caller), new_traceparent()
+        elif self.is_ready:
+            session_id, traceparent = self._mint(), within.traceparent
+        else:
+            raise Refused("NOT_READY", "This gateway gives up its partitions at this moment; connect again.")
+        speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller, has_place=within is None)
+        try:
+            await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", traceparent).send(replace(request, owner=caller.owner))
+        except BaseException:
+            self.drop(session_id)
+            raise
         return speech
 
     def drop(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
-        if session is not None:
-            leaving = asyncio.ensure_future(self._gate.leave_place(session.caller, session_id))
+        if isinstance(session, LiveSession) or (session is not None and session.has_place):
+            leaving = asyncio.ensure_future(self.gate.leave_place(session.caller, session_id))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 
-    def _admit(self) -> None:
+    async def _admit(self, caller: Caller) -> str:
+        """The id of a session that has its place, in a partition that this gateway still reads."""
+        self._check_room()
+        session_id = self._mint()
+        await self._take_place(caller, session_id)
+        if partition_of(session_id.encode(), self._partitions) not in self._reader.ready:
+            await self.gate.leave_place(caller, session_id)
+            raise Refused("NOT_READY", "This gateway gives up this session's partition at this moment; try again.")
+        return session_id
+
+    async def _take_place(self, caller: Caller, session_id: str) -> None:
+        """The gate may take its time: whether there is room here is looked at again."""
+        await self.gate.take_place(caller, session_id)
+        try:
+            self._check_room()
+        except Refused:
+            await self.gate.leave_place(caller, session_id)
+            raise
+
+    def _check_room(self) -> None:
         if self.is_draining:
             raise Refused("SHUTTING_DOWN", "This gateway is ending; connect again.")
         if len(self._sessions) >= self.settings.max_sessions:

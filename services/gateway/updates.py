@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from voxrelay.events import SegmentTranscribed, SpeakerSegment, UtteranceEndReason
+from voxrelay.events import Engine, SegmentTranscribed, SpeakerSegment, UtteranceEndReason
 from voxrelay.join import JoinedUtterance
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
+    """``finalizes``: how many of the client's finalizes lie before it."""
+
     utterance_id: str
     at_s: float
+    finalizes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The utterance is over; its ``Final`` follows, unless nothing was said in it."""
+    """The utterance is over; its ``Final`` follows, or ``NothingSaid``."""
 
     utterance_id: str
     at_s: float
@@ -51,6 +54,15 @@ class Final:
     utterance: JoinedUtterance
     end_reason: str
     sequence: int = 0
+    engine: Engine = field(default_factory=Engine)  # it found the words
+
+
+@dataclass(frozen=True, slots=True)
+class NothingSaid:
+    """In the place of a ``Final``: the utterance, which ended there, held no words."""
+
+    utterance_id: str
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +88,4 @@ class Failed:
 
 
 Numbered = Final | Finalized | Closed
-Update = SpeechStarted | SpeechEnded | Interim | Speakers | Final | Finalized | Closed | Failed
+Update = SpeechStarted | SpeechEnded | Interim | Speakers | Final | NothingSaid | Finalized | Closed | Failed

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import grpc
 
 from voxrelay import codec
+from voxrelay.calls import SEES
 from voxrelay.errors import Unavailable
 from voxrelay.storage.views import SessionSummary, StoredUtterance, Views
 from voxrelay.v1 import services_pb2, services_pb2_grpc
@@ -19,19 +20,19 @@ Answer = TypeVar("Answer")
 
 
 class ArchiveServicer(services_pb2_grpc.ArchiveServicer):
-    """Thread-safe. UNAVAILABLE while the database does not answer."""
+    """Thread-safe. Shows the sessions of whom ``SEES`` names. UNAVAILABLE while the database does not answer."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
 
     def ListSessions(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the name in services.proto
         """The newest first."""
-        found = _answer(context, lambda: self._views.sessions(request.limit or USUAL_LIMIT, request.before))
+        found = _answer(context, lambda: self._views.sessions(request.limit or USUAL_LIMIT, request.before, SEES.get()))
         return services_pb2.ListSessionsResponse(sessions=[_summary(summary) for summary in found])
 
     def GetSession(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the name in services.proto
         """NOT_FOUND when nothing of the session is stored."""
-        found = _answer(context, lambda: self._views.session(request.session_id))
+        found = _answer(context, lambda: self._views.session(request.session_id, SEES.get()))
         if found is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "There is no session of this id, or nothing of it has been stored yet.")
         return services_pb2.SessionRecord(summary=_summary(found.summary), utterances=[_utterance(stored) for stored in found.utterances])
@@ -40,7 +41,7 @@ class ArchiveServicer(services_pb2_grpc.ArchiveServicer):
         """Every word and every quoted phrase of the query must have been said; the best matches first."""
         if not 0 < len(request.query) <= MOST_QUERY_CHARACTERS:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"query must have 1 to {MOST_QUERY_CHARACTERS} characters.")
-        hits = _answer(context, lambda: self._views.search(request.query, min(request.limit or USUAL_LIMIT, 1000)))
+        hits = _answer(context, lambda: self._views.search(request.query, min(request.limit or USUAL_LIMIT, 1000), owner=SEES.get()))
         return services_pb2.SearchResponse(
             hits=[services_pb2.SearchHit(session_id=hit.session_id, utterance=_utterance(hit.utterance)) for hit in hits]
         )

@@ -42,4 +42,5 @@ def compose(platform: PlatformSettings) -> Service:  # noqa: ARG001  # the same 
         add_rpc=partial(add, transcriber=transcriber),
         checks={"transcriber": transcriber.check},
         close=transcriber.close,
+        models=(f"{transcriber.engine.name}:{transcriber.engine.version}",),
     )

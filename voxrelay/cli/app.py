@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import typer
 
-from voxrelay.cli import database, listen, models, serve, sessions, speak, topics, transcribe
+from voxrelay.cli import access, database, listen, models, serve, sessions, speak, topics, transcribe, usage
 from voxrelay.cli.console import Failure
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Refused, Unavailable
@@ -27,7 +27,10 @@ app.command()(serve.serve)
 app.command()(transcribe.transcribe)
 app.command()(listen.listen)
 app.command()(speak.speak)
+app.command()(usage.usage)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(access.keys, name="keys")
+app.add_typer(access.users, name="users")
 app.add_typer(topics.app, name="topics")
 app.add_typer(models.app, name="models")
 app.add_typer(database.app, name="database")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from voxrelay.cli.console import Failure, err, print_final, print_json
+from voxrelay.cli.live import LiveCall, Refusal
 from voxrelay.cli.serve import platform
 from voxrelay.cli.sources import Source, file_source, microphone_source
 
@@ -31,51 +30,43 @@ def listen(
     as_json: bool = typer.Option(False, "--json", help="Every message as it comes, one JSON object a line."),
     data: Path = typer.Option(Path(".data"), help="Folder of the platform that is started here."),
 ) -> None:
-    """Stream audio live and print who said what, when and how."""
+    """Stream audio live and print who said what, when and how. A connection that breaks is taken up again; nothing is lost by it."""
     source = file_source(file) if file is not None else microphone_source()
     parameters = {"language": language, "custom_vocabulary": vocabulary, "num_speakers": str(speakers) if speakers else ""}
-    query = urlencode({name: value for name, value in parameters.items() if value})
     with platform(url, data) as address:
-        websocket_url = address.replace("http", "ws", 1) + "/ws/v1/transcribe" + (f"?{query}" if query else "")
         try:
-            asyncio.run(_stream(websocket_url, source, speed, api_key, as_json))
+            asyncio.run(_stream(address.replace("http", "ws", 1), source, {n: v for n, v in parameters.items() if v}, speed, api_key, as_json))
         except (OSError, TimeoutError) as error:
             raise Failure(f"The platform at {address} does not answer: {error}.") from None
 
 
-async def _stream(url: str, source: Source, speed: float, api_key: str, as_json: bool) -> None:
-    from websockets.asyncio.client import connect
-    from websockets.exceptions import InvalidStatus
-
+async def _stream(url: str, source: Source, parameters: Mapping[str, str], speed: float, api_key: str, as_json: bool) -> None:
     headers = {"Authorization": f"Token {api_key}"} if api_key else {}
-    try:
-        connection = await connect(url, additional_headers=headers, compression=None, max_size=2**24)
-    except InvalidStatus as refusal:
-        raise Failure(f"The platform refused the connection: {refusal.response.body.decode(errors='replace') or refusal}.") from None
+    call = LiveCall(url, source.sample_rate_hz, parameters=parameters, headers=headers)
     columns = (SpinnerColumn(), BarColumn(30), TextColumn("{task.description}"), TimeElapsedColumn())
-    async with connection:
-        config = {"encoding": "linear16", "sample_rate": source.sample_rate_hz}
-        await connection.send(json.dumps({"type": "configure", "config": config}))
-        with Progress(*columns, console=err, transient=True, disable=as_json or not err.is_terminal) as progress:
-            task = progress.add_task("listening", total=source.duration_s or None)
-            sending = asyncio.create_task(_send(connection, source, speed, progress, task))
-            try:
-                await _receive(connection, progress, task, as_json)
-            finally:
-                sending.cancel()
+    with Progress(*columns, console=err, transient=True, disable=as_json or not err.is_terminal) as progress:
+        task = progress.add_task("listening", total=source.duration_s or None)
+        feeding = asyncio.create_task(_feed(call, source, speed, progress, task))
+        try:
+            async for message in call.messages():
+                _show(message, progress, task, as_json)
+        except Refusal as refusal:
+            raise Failure(f"The platform refused the connection: {refusal}.") from None
+        finally:
+            feeding.cancel()
 
 
-async def _send(connection: Any, source: Source, speed: float, progress: Progress, task: Any) -> None:
+async def _feed(call: LiveCall, source: Source, speed: float, progress: Progress, task: Any) -> None:
     started = time.monotonic()
-    sent_s = 0.0
+    fed_s = 0.0
     async for chunk in _in_background(source):
-        delay_s = started + sent_s / speed - time.monotonic()
+        delay_s = started + fed_s / speed - time.monotonic()
         if delay_s > 0:
             await asyncio.sleep(delay_s)
-        await connection.send(chunk)
-        sent_s += len(chunk) / 2 / source.sample_rate_hz
-        progress.update(task, completed=sent_s)
-    await connection.send(json.dumps({"type": "close_stream"}))
+        call.feed(chunk)
+        fed_s += len(chunk) / 2 / source.sample_rate_hz
+        progress.update(task, completed=fed_s)
+    call.finish()
 
 
 async def _in_background(source: Source) -> AsyncIterator[bytes]:
@@ -85,25 +76,15 @@ async def _in_background(source: Source) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _receive(connection: Any, progress: Progress, task: Any, as_json: bool) -> None:
-    from websockets.exceptions import ConnectionClosed
-
-    try:
-        async for text in connection:
-            message = json.loads(text)
-            if as_json:
-                print_json(message)
-            elif message["type"] == "interim":
-                progress.update(task, description="… " + message["transcript"][-SHOWN_CHARACTERS:])
-            elif message["type"] == "final":
-                progress.update(task, description="listening")
-                print_final(message)
-            if message["type"] == "error":
-                raise Failure(f"{message['error']['message']} ({message['error']['code']})")
-            if message["type"] == "closed":
-                if not as_json:
-                    err.print(f"[dim]{message['audio_seconds']:.1f} s of audio.[/dim]")
-                return
-    except ConnectionClosed as closing:
-        raise Failure(f"The platform closed the connection: {closing}.") from None
-    raise Failure("The platform closed the connection before everything was said; finished results are kept there.")
+def _show(message: dict[str, Any], progress: Progress, task: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(message)
+    elif message["type"] == "interim":
+        progress.update(task, description="… " + message["transcript"][-SHOWN_CHARACTERS:])
+    elif message["type"] == "final":
+        progress.update(task, description="listening")
+        print_final(message)
+    elif message["type"] == "closed":
+        err.print(f"[dim]{message['audio_seconds']:.1f} s of audio.[/dim]")
+    if message["type"] == "error":
+        raise Failure(f"{message['error']['message']} ({message['error']['code']})")

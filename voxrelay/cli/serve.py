@@ -21,7 +21,7 @@ START_WITHIN_S = 120.0
 def serve(
     port: int = typer.Option(8080, help="WebSocket and REST; 0 takes a free one."),
     grpc_port: int = typer.Option(50051, help="gRPC; 0 takes a free one."),
-    host: str = typer.Option("127.0.0.1", help="Address to listen on. Beyond loopback only with API keys."),
+    host: str = typer.Option("127.0.0.1", help="Address to listen on. Beyond loopback only with keys ('voxrelay keys create')."),
     data: Path = typer.Option(Path(".data"), help="Folder for the database and the audio."),
 ) -> None:
     """Run the whole platform in one process: no broker, no Docker. Ctrl-C ends it cleanly."""

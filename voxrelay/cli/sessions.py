@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from rich.table import Column, Table
 
-from voxrelay.cli.console import Failure, err, out, print_final, print_json
+from voxrelay.cli.console import Failure, err, out, print_final, print_json, print_table
 from voxrelay.export import FORMATS
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.shapes import hit_json, session_json, stored_json, summary_json
@@ -22,7 +22,8 @@ DATA = typer.Option(None, help="Data folder of 'voxrelay serve'; VOXRELAY_DATABA
 AS_JSON = typer.Option(False, "--json", help="As JSON.")
 
 
-def _views(data: Path | None) -> Views:
+def stored_views(data: Path | None) -> Views:
+    """Of the configured database. Raises ``Failure`` where a data folder holds none."""
     platform = load_settings(PlatformSettings)
     if data is not None:
         platform = platform.model_copy(update={"data": data})
@@ -32,7 +33,7 @@ def _views(data: Path | None) -> Views:
 
 
 def _session(data: Path | None, session_id: str) -> StoredSession:
-    views = _views(data)
+    views = stored_views(data)
     if session_id == "last":
         newest = views.sessions(limit=1)
         session_id = newest[0].session_id if newest else session_id
@@ -50,7 +51,7 @@ def list_sessions(
     data: Path = DATA,
 ) -> None:
     """The newest sessions first."""
-    found = _views(data).sessions(limit, before)
+    found = stored_views(data).sessions(limit, before)
     if as_json:
         print_json([summary_json(summary) for summary in found])
         return
@@ -66,7 +67,7 @@ def list_sessions(
             ", ".join(summary.speakers),
             "yes" if summary.is_complete else "no",
         )
-    out.print(table, soft_wrap=False, crop=False, overflow="ignore")
+    print_table(table)
 
 
 @app.command()
@@ -110,7 +111,7 @@ def search(
     data: Path = DATA,
 ) -> None:
     """Utterances in which this was said."""
-    hits = _views(data).search(query, limit)
+    hits = stored_views(data).search(query, limit)
     if as_json:
         print_json([hit_json(hit) for hit in hits])
         return

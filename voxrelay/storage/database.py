@@ -62,6 +62,7 @@ sessions = Table(
     Column("completed_at", Float(53), nullable=True),
     Column("created_at", Float(53), nullable=False),
     Index("sessions_by_creation", "created_at", "session_id"),
+    Index("sessions_by_owner", "owner", "opened_at"),
 )
 stage_finishes = Table(
     "stage_finishes",
@@ -158,6 +159,66 @@ syntheses = Table(
     Column("language", Text, nullable=False),
     Column("characters", Integer, nullable=False),  # the text itself is not kept
     Column("requested_at", Float(53), nullable=False),
+    Index("syntheses_by_owner", "owner", "requested_at"),
+)
+
+# --- who may come in: written by the gateways and the command line, see storage/access.py ---------------------------------
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("is_admin", Boolean, nullable=False, server_default=text("false")),
+    Column("models", JSON, nullable=False),  # the names allowed, [] for all
+    Column("requests_per_minute", Integer, nullable=True),  # null: as the plan says
+    Column("concurrent_sessions", Integer, nullable=True),
+    Column("created_at", Float(53), nullable=False),
+    Column("expires_at", Float(53), nullable=True),
+    Column("revoked_at", Float(53), nullable=True),
+)
+key_secrets = Table(
+    "key_secrets",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of the key as its owner holds it, in hex
+    Column("key_id", Text, nullable=False),
+    Column("expires_at", Float(53), nullable=True),  # set when a newer one took its place
+    Index("key_secrets_by_key", "key_id"),
+)
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("password", Text, nullable=False),  # voxrelay/passwords.py
+    Column("key_id", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+)
+signing_secrets = Table(
+    "signing_secrets",
+    metadata,
+    Column("secret_id", Text, primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+)
+requests_by_minute = Table(
+    "requests_by_minute",
+    metadata,
+    Column("subject", Text, primary_key=True),  # a key's id, or what logs in
+    Column("minute", Integer, primary_key=True),  # since the epoch
+    Column("count", Integer, nullable=False),
+)
+places = Table(
+    "places",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("taken_at", Float(53), nullable=False),
+    Column("expires_at", Float(53), nullable=False),  # renewed while the session lives
+    Column("audio_seconds", Float(53), nullable=False, server_default="0"),
+    Index("places_by_key", "key_id", "expires_at"),
+    Index("places_by_gateway", "gateway"),
 )
 
 

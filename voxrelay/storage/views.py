@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Engine, RowMapping, Select, Table, and_, func, or_, select, text
@@ -17,6 +18,7 @@ from voxrelay.events import Attribute, SegmentClassified, SegmentDiarized, Segme
 from voxrelay.join import JoinedUtterance, JoinedWord, join
 from voxrelay.storage import database
 from voxrelay.storage.database import answering
+from voxrelay.storage.usage import UsageOfDay, usage
 from voxrelay.topology import TRANSCRIBE
 
 MOST_SESSIONS = 1000
@@ -68,7 +70,10 @@ class Hit:
 
 
 class Views:
-    """Reads what the projector writes; ``engine`` should be read-only (``database.connect(url, is_read_only=True)``)."""
+    """Reads what the projector writes; ``engine`` should be read-only (``database.connect(url, is_read_only=True)``).
+
+    ``owner`` is the id of a key: only what was opened with it is shown; None shows everybody's.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -77,20 +82,22 @@ class Views:
         """For /ready."""
         database.ask(self._engine)
 
-    def sessions(self, limit: int = 50, before: str = "") -> list[SessionSummary]:
+    def sessions(self, limit: int = 50, before: str = "", owner: str | None = None) -> list[SessionSummary]:
         """The newest first; ``before`` is the id of the last one seen. An id that is not there gives the newest."""
         table = database.sessions
         query = select(table).order_by(table.c.created_at.desc(), table.c.session_id.desc()).limit(min(limit, MOST_SESSIONS))
+        if owner is not None:
+            query = query.where(table.c.owner == owner)
         if before:
             place = select(table.c.created_at).where(table.c.session_id == before).scalar_subquery()
             older = or_(table.c.created_at < place, and_(table.c.created_at == place, table.c.session_id < before))
             query = query.where(or_(place.is_(None), older))
         return self._summaries(self._rows(query))
 
-    def session(self, session_id: str) -> StoredSession | None:
-        """The whole session, or None when nothing of it is stored."""
+    def session(self, session_id: str, owner: str | None = None) -> StoredSession | None:
+        """The whole session, or None when nothing of it is stored, or it is another's."""
         rows = self._rows(select(database.sessions).where(database.sessions.c.session_id == session_id))
-        if not rows:
+        if not rows or owner not in (None, rows[0]["owner"]):
             return None
         return StoredSession(self._summaries(rows)[0], tuple(self._utterances([session_id])[session_id]))
 
@@ -119,15 +126,20 @@ class Views:
         """By utterance, in the order they were begun."""
         return {stored.joined.utterance_id: stored.joined.attributes for stored in self.utterances(session_id)}
 
-    def search(self, query: str, limit: int = 50, session_id: str = "") -> list[Hit]:
+    def search(self, query: str, limit: int = 50, session_id: str = "", owner: str | None = None) -> list[Hit]:
         """Utterances that hold every word and every "quoted phrase" of the query; the best matches first. An empty query finds nothing."""
         phrases = _phrases(query)
         if not phrases:
             return []
-        found = self._search_postgresql(phrases, limit, session_id) if self._is_postgresql else self._search_sqlite(phrases, limit, session_id)
+        search = self._search_postgresql if self._is_postgresql else self._search_sqlite
+        found = search(phrases, limit, session_id, owner)
         joined = self._utterances(sorted({row["session_id"] for row in found}))
-        by_key = {(owner, stored.joined.utterance_id): stored for owner, of in joined.items() for stored in of}
+        by_key = {(of_session, stored.joined.utterance_id): stored for of_session, of in joined.items() for stored in of}
         return [Hit(key[0], by_key[key]) for key in ((row["session_id"], row["utterance_id"]) for row in found) if key in by_key]
+
+    def usage(self, owner: str | None = None, first: date | None = None, last: date | None = None) -> list[UsageOfDay]:
+        """By day and key, both days in it."""
+        return usage(self._engine, owner, first, last)
 
     # --- searching -------------------------------------------------------------------------------------------------------
 
@@ -135,24 +147,27 @@ class Views:
     def _is_postgresql(self) -> bool:
         return self._engine.dialect.name == "postgresql"
 
-    def _search_postgresql(self, phrases: Sequence[str], limit: int, session_id: str) -> list[RowMapping]:
+    def _search_postgresql(self, phrases: Sequence[str], limit: int, session_id: str, owner: str | None) -> list[RowMapping]:
         table = database.transcripts
         document = func.to_tsvector(text("'simple'"), table.c.text)
         wanted = func.websearch_to_tsquery(text("'simple'"), " ".join(f'"{phrase}"' for phrase in phrases))
         query = select(table.c.session_id, table.c.utterance_id).where(document.op("@@")(wanted))
         if session_id:
             query = query.where(table.c.session_id == session_id)
+        if owner is not None:
+            query = query.where(table.c.session_id.in_(select(database.sessions.c.session_id).where(database.sessions.c.owner == owner)))
         return self._rows(query.order_by(func.ts_rank(document, wanted).desc(), table.c.session_id, table.c.utterance_id).limit(limit))
 
-    def _search_sqlite(self, phrases: Sequence[str], limit: int, session_id: str) -> list[RowMapping]:
+    def _search_sqlite(self, phrases: Sequence[str], limit: int, session_id: str, owner: str | None) -> list[RowMapping]:
         statement = text(
             "SELECT t.session_id, t.utterance_id FROM transcripts_by_word JOIN transcripts t ON t.rowid = transcripts_by_word.rowid"
             " WHERE transcripts_by_word MATCH :wanted AND (:session_id = '' OR t.session_id = :session_id)"
+            " AND (:owner IS NULL OR EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = t.session_id AND s.owner = :owner))"
             " ORDER BY transcripts_by_word.rank, t.session_id, t.utterance_id LIMIT :limit"
         )
         wanted = " AND ".join(f'"{phrase}"' for phrase in phrases)
         with answering(), self._engine.connect() as connection:
-            return list(connection.execute(statement, {"wanted": wanted, "session_id": session_id, "limit": limit}).mappings())
+            return list(connection.execute(statement, {"wanted": wanted, "session_id": session_id, "owner": owner, "limit": limit}).mappings())
 
     # --- putting sessions together -----------------------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from starlette.requests import HTTPConnection
 
 SCHEMES = ("bearer", "token")
 QUERY_PARAMETER = "api_key"
+OPENAI_SUBPROTOCOL, OPENAI_KEY = "realtime", "openai-insecure-api-key."  # what OpenAI's clients in browsers offer
 
 
 def presented(connection: HTTPConnection) -> str:
-    """``Authorization: Bearer|Token KEY`` in any case, ``x-api-key``, ``?api_key=`` or ``Sec-WebSocket-Protocol: token|bearer, KEY``; else empty."""
+    """``Authorization: Bearer|Token KEY`` in any case, ``x-api-key``, ``?api_key=`` or a subprotocol (``token|bearer, KEY``); else empty."""
     header = connection.headers.get("authorization") or connection.headers.get("x-api-key")
     return _value(header) or connection.query_params.get(QUERY_PARAMETER, "") or _subprotocol(connection.headers.get("sec-websocket-protocol", ""))
 
@@ -26,6 +27,8 @@ def presented_in_metadata(metadata: Iterable[tuple[str, Any]] | None) -> str:
 def offered_subprotocol(connection: HTTPConnection) -> str | None:
     """What must be selected when the key came as a subprotocol (browsers cannot set headers): its first part, never the key."""
     offered = [part.strip() for part in connection.headers.get("sec-websocket-protocol", "").split(",")]
+    if OPENAI_SUBPROTOCOL in offered:
+        return OPENAI_SUBPROTOCOL
     return offered[0] if len(offered) == 2 and offered[0].lower() in SCHEMES else None
 
 
@@ -38,4 +41,6 @@ def _value(header: str | None) -> str:
 
 def _subprotocol(offered: str) -> str:
     parts = [part.strip() for part in offered.split(",")]
+    if OPENAI_SUBPROTOCOL in parts:
+        return next((part.removeprefix(OPENAI_KEY) for part in parts if part.startswith(OPENAI_KEY)), "")
     return parts[1] if len(parts) == 2 and parts[0].lower() in SCHEMES else ""

@@ -18,6 +18,7 @@ from services.gateway import errors, parameters
 from services.gateway.access.caller import Caller
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
+from services.gateway.bounds import parse_json
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
@@ -54,29 +55,33 @@ class NativeConnection:
         """Until the session or the connection ends. ``last_sequence``: what a client that resumes its session has seen last."""
         if self._hub.settings.resume_s:
             await self._session.welcome(self, last_sequence or 0)
-        await self._send(await self._greeting(is_resumed=last_sequence is not None))
-        writing = asyncio.create_task(self._write())
-        reading = asyncio.create_task(self._read())
-        self._tasks = [reading, writing]
         try:
-            await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
-            if not writing.done():
-                await self._reading_ended(reading, writing)
-            await writing
+            await self._send(await self._greeting(is_resumed=last_sequence is not None))
+            if not self._has_given_way:
+                await self._converse()
         except WebSocketDisconnect as gone:
             self._is_broken, self._reason = gone.code != DELIBERATE, "vanished"
-        except TimeoutError:
+        except TimeoutError:  # it does not read
             self._is_broken, self._reason = True, "vanished"
         except asyncio.CancelledError:
             if not self._has_given_way:
                 raise
         finally:
-            for task in (reading, writing):
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(reading, writing, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             self._intake.abandon()
             await self._part()
             self._is_over.set()
+
+    async def _converse(self) -> None:
+        writing = asyncio.create_task(self._write())
+        reading = asyncio.create_task(self._read())
+        self._tasks = [reading, writing]
+        await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+        if not writing.done():
+            await self._reading_ended(reading, writing)
+        await writing
 
     async def give_way(self) -> None:
         self._has_given_way = True
@@ -144,10 +149,11 @@ class NativeConnection:
     async def _handle(self, text: str) -> bool:
         """One JSON message; True when it was the last."""
         try:
-            message = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+            message = parse_json(text)
+        except ValueError:
             raise Refused("INVALID_MESSAGE", "A text message must be JSON; send audio in binary messages.") from None
         kind = message.get("type") if isinstance(message, dict) else None
+        kind = kind if isinstance(kind, str) else None  # it is looked up in tables
         handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "configure": self._configure,
             "audio": self._audio,
@@ -271,7 +277,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             await NativeConnection(socket, hub, gate, session, asked).run(last_sequence)
         except Refused as refused:
             REFUSALS.labels(EDGE, refused.code).inc()
-            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message)))
+            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
             await socket.close(errors.CODES[refused.code].websocket)
 
     return routes

@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from services.gateway.protocols.recognition_errors import abort
 from services.gateway.protocols.recognition_messages import Wishes, configured, file_result, final_result, interim_result, settled, wishes_of
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.updates import Closed, Failed, Final, Interim, Update
+from voxrelay.calls import SEES
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
 from voxrelay.telemetry import fields
@@ -47,10 +48,21 @@ class KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler
         try:
-            _CALLER.set(await self._gate.admit_credential(presented_in_metadata(handler_call_details.invocation_metadata)))
+            caller = await self._gate.admit_credential(presented_in_metadata(handler_call_details.invocation_metadata))
         except Refused as refused:
             return _refusing(handler, refused)
+        _CALLER.set(caller)
+        SEES.set(caller.sees)
+        return _in_this_context(handler)
+
+
+def _in_this_context(handler: Any) -> Any:
+    """A plain function runs on a thread, which would not know what was set here."""
+    answer = handler.unary_unary
+    if answer is None or asyncio.iscoroutinefunction(answer):
         return handler
+    context = copy_context()
+    return grpc.unary_unary_rpc_method_handler(lambda *asked: context.run(answer, *asked), handler.request_deserializer, handler.response_serializer)
 
 
 def _refusing(handler: Any, refused: Refused) -> Any:
@@ -71,7 +83,8 @@ def _refusing(handler: Any, refused: Refused) -> Any:
 
 
 async def _within(seconds: float, operation: Coroutine[Any, Any, Any]) -> Any:
-    """What an operation of the library gives; ``TimeoutError`` after so long. It is never cancelled, which it may not notice: it ends with its call."""
+    """What an operation of the library gives; ``TimeoutError`` after so long. It is never cancelled, which it may not notice:
+    it ends with its call."""
     running = asyncio.ensure_future(operation)
     running.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be there to take it
     done, _ = await asyncio.wait((running,), timeout=seconds)
@@ -146,7 +159,7 @@ class StreamingCall:
             if left_s <= settings.idle_s:
                 raise Refused("SESSION_LIFETIME", f"A call lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
             raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio, or empty audio while there is none.") from None
-        return None if request is grpc.aio.EOF else request  # type: ignore[attr-defined]  # not in the stubs
+        return None if request is grpc.aio.EOF else request  # type: ignore[attr-defined]  # missing in the stubs
 
     async def _read(self, intake: Intake) -> None:
         while (request := await self._next()) is not None:

@@ -23,8 +23,10 @@ async def abort(context: Any, edge: str, refused: Refused, session_id: str = "")
     """Ends the call. Always raises."""
     REFUSALS.labels(edge, refused.code).inc()
     status = getattr(grpc.StatusCode, errors.CODES[refused.code].grpc)
-    metadata = ((CODE_KEY, refused.code), (DETAILS_KEY, _details(status, refused, session_id)))
-    await context.abort(status, refused.message, trailing_metadata=metadata)
+    metadata = [(CODE_KEY, refused.code), (DETAILS_KEY, _details(status, refused, session_id))]
+    if refused.retry_after_s:
+        metadata.append(("retry-after", str(refused.retry_after_s)))
+    await context.abort(status, refused.message, trailing_metadata=tuple(metadata))
 
 
 def _details(status: grpc.StatusCode, refused: Refused, session_id: str) -> bytes:
@@ -34,7 +36,8 @@ def _details(status: grpc.StatusCode, refused: Refused, session_id: str) -> byte
         violation = error_details_pb2.BadRequest.FieldViolation(field=refused.field, description=refused.message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if errors.CODES[refused.code].http in AGAIN:
-        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=int(RETRY_AFTER_S))))
+        wait_s = refused.retry_after_s or int(RETRY_AFTER_S)
+        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=wait_s)))
     packed = []
     for detail in details:
         one = any_pb2.Any()

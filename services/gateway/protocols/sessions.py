@@ -20,15 +20,12 @@ MOST_QUERY_CHARACTERS = 500
 
 
 def router(views: Views, gate: Gate) -> APIRouter:
-    """Every call asks for a key where keys are set; an unknown session is NOT_FOUND."""
+    """Every call asks for a key where there are keys, and shows what was opened with it; an admin key sees all. An unknown session is NOT_FOUND."""
     routes = APIRouter(tags=["sessions"], responses={401: {"model": ErrorAnswer}, 404: {"model": ErrorAnswer}})
 
-    async def check(request: Request) -> None:
-        await gate.admit(request)
-
     async def stored(request: Request, session_id: str) -> StoredSession:
-        await check(request)
-        found = await asyncio.to_thread(views.session, session_id)
+        caller = await gate.admit(request)
+        found = await asyncio.to_thread(views.session, session_id, caller.sees)
         if found is None:
             raise Refused("NOT_FOUND", "There is no session of this id, or nothing of it has been stored yet.")
         return found
@@ -36,8 +33,8 @@ def router(views: Views, gate: Gate) -> APIRouter:
     @routes.get("/api/sessions", response_model=list[SummaryAnswer])
     async def sessions(request: Request, limit: int = Query(50, ge=1, le=1000), before: str = "") -> Any:
         """The newest sessions first; ``before`` is the id of the last one seen."""
-        await check(request)
-        return [summary_json(summary) for summary in await asyncio.to_thread(views.sessions, limit, before)]
+        caller = await gate.admit(request)
+        return [summary_json(summary) for summary in await asyncio.to_thread(views.sessions, limit, before, caller.sees)]
 
     @routes.get("/api/sessions/{session_id}", response_model=SessionAnswer)
     async def session(request: Request, session_id: str) -> Any:
@@ -78,7 +75,7 @@ def router(views: Views, gate: Gate) -> APIRouter:
         session_id: str = "",
     ) -> Any:
         """Utterances in which this was said, the best matches first."""
-        await check(request)
-        return [hit_json(hit) for hit in await asyncio.to_thread(views.search, q, limit, session_id)]
+        caller = await gate.admit(request)
+        return [hit_json(hit) for hit in await asyncio.to_thread(views.search, q, limit, session_id, caller.sees)]
 
     return routes

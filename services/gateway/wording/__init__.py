@@ -1,1 +1,1 @@
-"""How words are written: punctuation, numerals, redaction, replacement; pure functions on one utterance's words."""
+"""How words are written: punctuation, numerals, redaction, replacement; pure functions on one utterance's words. English only."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from services.gateway.server import GatewayServer
 from services.gateway.settings import GatewaySettings
+from services.projector import rpc as archive
+from services.projector.projection import ResultProjection
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.events import (
@@ -32,11 +37,16 @@ from voxrelay.events import (
     UtteranceEnded,
     UtteranceStarted,
     Word,
+    WordSpoken,
 )
 from voxrelay.process import ServiceThreads
-from voxrelay.service import Service, StagePart
+from voxrelay.service import ProjectionPart, Service, StagePart
 from voxrelay.settings import PlatformSettings
-from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT, DENOISE, DIARIZE, SYNTH, TRANSCRIBE, topic_specs
+from voxrelay.storage import database
+from voxrelay.storage.access import AccessStore
+from voxrelay.storage.migrations import migrate
+from voxrelay.storage.views import Views
+from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT, DENOISE, DIARIZE, PROJECTOR, SYNTH, TRANSCRIBE, topic_specs
 
 UTTERANCE_SAMPLES = SAMPLE_RATE_HZ  # the scripted denoise calls every second of audio an utterance
 
@@ -154,14 +164,27 @@ class ScriptedText(_Scripted):
 
 
 class ScriptedSynth(_Scripted):
+    """Three pieces of 1000 samples for every text, with its words in the first; 'nobody' is no voice; a text with HOLD waits to be released."""
+
+    requests: ClassVar[list[SynthesisRequested]] = []  # of all gateways: a test looks for its own words
+    release: ClassVar[threading.Event] = threading.Event()
+
     def process(self, batch: Sequence[Event]) -> Iterator[Event]:
         for event in batch:
-            if isinstance(event.payload, SynthesisRequested) and event.payload.voice:
+            asked = event.payload
+            if not isinstance(asked, SynthesisRequested):
+                continue
+            self.requests.append(asked)
+            if asked.voice == "nobody":
                 yield Event(event.session_id, SynthesisRefused("UNKNOWN_VOICE", "There is no such voice."))
-            elif isinstance(event.payload, SynthesisRequested):
-                rate_hz = event.payload.sample_rate_hz or 22_050
-                for index in range(3):
-                    yield Event(event.session_id, SynthesisProduced(index, index == 2, index * 1000, rate_hz, b"\x01\x02" * 1000))
+                continue
+            if "HOLD" in asked.text:
+                self.release.wait(20)
+            rate_hz = asked.sample_rate_hz or 22_050
+            words = tuple(WordSpoken(word, 0.01 * index) for index, word in enumerate(asked.text.split()))
+            for index in range(3):
+                said = words if index == 0 else ()
+                yield Event(event.session_id, SynthesisProduced(index, index == 2, index * 1000, rate_hz, b"\x01\x02" * 1000, said))
 
 
 def scripted_service() -> Service:
@@ -181,17 +204,20 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
     """Gives what starts gateways; all are stopped at the end."""
     started: list[tuple[GatewayServer, ServiceThreads]] = []
 
-    def make(leave_out: Sequence[str] = (), beside: GatewayServer | None = None, **changes: Any) -> GatewayServer:
+    def make(leave_out: Sequence[str] = (), beside: GatewayServer | None = None, database_url: str = "", **changes: Any) -> GatewayServer:
         bus = beside._bus if beside else MemoryBus()
         bus.create_topics(topic_specs(4))
         service = scripted_service()
-        kept = Service("scripted", [part for part in service.stages if part.node.name not in leave_out])
+        projections = [ProjectionPart(PROJECTOR, lambda _lane: ResultProjection(database.connect(database_url)))] if database_url else []
+        kept = Service("scripted", [part for part in service.stages if part.node.name not in leave_out], projections)
         threads = ServiceThreads(bus, PlatformSettings(), [] if beside else [kept])
         threads.start()
         settings = GatewaySettings(port=0, grpc_port=0, drain_s=0.0).model_copy(update=changes)
-        server = GatewayServer(bus, settings, "127.0.0.1", {}, None)
+        views = Views(database.connect(database_url, is_read_only=True)) if database_url else None
+        access = AccessStore(database_url) if database_url else None
+        server = GatewayServer(bus, settings, "127.0.0.1", {}, views, [partial(archive.add, views=views)] if views else (), access)
         if beside:
-            server._gate = beside._gate
+            server._gate._local_secret = beside._gate._local_secret
         server.start()
         started.append((server, threads))
         return server
@@ -206,9 +232,22 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
 
 @pytest.fixture
 def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
-    """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer; ``beside``: another of the same platform."""
+    """``make_gateway(setting=value)`` gives a started gateway; ``leave_out`` names stages that shall never answer.
+
+    ``beside`` is another gateway of the same platform. With a ``database_url`` results are stored there, and keys are taken from it.
+    """
     with gateways() as make:
         yield make
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Iterator[AccessStore]:
+    """Keys, users and limits in a database of their own; its address is ``access.url``."""
+    url = f"sqlite:///{tmp_path / 'voxrelay.db'}"
+    migrate(url)
+    store = AccessStore(url)
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.gateway.assembly import Assembly
-from services.gateway.updates import Closed, Final, Finalized, Interim, Speakers, SpeechStarted, Update
+from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechStarted, Update
 from tests.stored import diarized, session, transcribed
 from voxrelay.events import Event, FinalizeRequested, SessionConfig, StageFinished, UtteranceEnded, UtteranceStarted
 
@@ -86,10 +86,21 @@ def test_finalized_comes_after_the_finals_before_it() -> None:
     assert [type(update) for update in updates] == [Final, Finalized]
 
 
-def test_an_empty_utterance_is_passed_over() -> None:
+def test_what_starts_behind_a_finalize_says_so() -> None:
+    events = [
+        Event("s", UtteranceStarted("u1", 0), "denoise", 1),
+        Event("s", FinalizeRequested(1), "denoise", 2),
+        Event("s", UtteranceStarted("u2", 16_000), "denoise", 3),
+    ]
+    started = [update for update in _push(Assembly(SessionConfig(), 1.0), events) if isinstance(update, SpeechStarted)]
+    assert [(update.utterance_id, update.finalizes) for update in started] == [("u1", 0), ("u2", 1)]
+
+
+def test_an_empty_utterance_says_so_in_its_place() -> None:
     assembly = Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0)
     events = [Event("s", UtteranceStarted("u1", 0), "denoise", 1), Event("s", transcribed("u1", 0.0, ""), "transcribe", 1)]
-    assert not _finals(_push(assembly, events))
+    updates = _push(assembly, events)
+    assert updates[1:] == [NothingSaid("u1", events[1].payload.end_s)]  # type: ignore[attr-defined]  # it is a transcript
     assert assembly.missing == ["denoise", "transcribe"]
 
 
@@ -135,3 +146,12 @@ def test_speakers_change_no_final_and_a_patient_one_tells_none() -> None:
     assert _finals(_push(Assembly(SessionConfig(), 1.0), session("s"))) == EXPECTED
     assert len(_speakers(_push(Assembly(SessionConfig(), 1.0), session("s")))) == 2
     assert not _speakers(_push(Assembly(SessionConfig(), 1.0, is_patient=True), session("s")))
+
+
+def test_a_final_says_why_its_utterance_ended_however_late_that_comes() -> None:
+    events = [event for event in session("s") if event.producer in ("denoise", "transcribe") and not isinstance(event.payload, StageFinished)]
+    boundaries = [replace(e, payload=replace(e.payload, reason="finalize")) for e in events if isinstance(e.payload, UtteranceEnded)]
+    others = [event for event in events if not isinstance(event.payload, UtteranceEnded)]
+    without_numbers = [replace(event, sequence=0) for event in (*others, *boundaries)]
+    updates = _push(Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0), without_numbers)
+    assert [update.end_reason for update in updates if isinstance(update, Final)] == ["finalize", "finalize"]

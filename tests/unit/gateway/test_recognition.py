@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from tests.unit.gateway import conftest
 from tests.unit.gateway.test_native import RATE_HZ, SECOND, _wav
 from voxrelay.errors import Refused
 from voxrelay.events import SessionConfig, UtteranceEnded
+from voxrelay.storage.access import AccessStore
 from voxrelay.v1 import riva_pb2, riva_pb2_grpc, services_pb2, services_pb2_grpc
 
 LINEAR = services_pb2.RecognitionConfig(
@@ -103,12 +103,13 @@ def test_a_stage_that_never_answers_is_named(make_gateway: Callable[..., Gateway
     assert "diarize" in error.details()
 
 
-def test_keys_guard_every_call_but_health(make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"secret").hexdigest(),))
+def test_keys_guard_every_call_but_health(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    _, secret = access.create_key("somebody", "enterprise")
+    gateway = make_gateway(database_url=access.url)
     stub = _stub(gateway)
     assert _code(lambda: list(stub.StreamingRecognize(_requests(SECOND), timeout=10)))[0] is grpc.StatusCode.UNAUTHENTICATED
     assert _code(lambda: stub.Recognize(services_pb2.RecognizeRequest(), timeout=10))[0] is grpc.StatusCode.UNAUTHENTICATED
-    answers = list(stub.StreamingRecognize(_requests(SECOND), timeout=20, metadata=(("authorization", "Bearer secret"),)))
+    answers = list(stub.StreamingRecognize(_requests(SECOND), timeout=20, metadata=(("authorization", f"Bearer {secret}"),)))
     assert answers
     health = health_pb2_grpc.HealthStub(grpc.insecure_channel(f"127.0.0.1:{gateway.grpc_port}"))
     assert health.Check(health_pb2.HealthCheckRequest(service="voxrelay.v1.SpeechRecognition"), timeout=5).status == 1
