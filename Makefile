@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c requirements/constraints.txt
 SERVICES_ROOT ?= .services
+CASES ?= 2000
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -57,6 +58,9 @@ services: ## start a real Kafka, PostgreSQL and S3 server on loopback (scripts/s
 stack: $(VENV)/dev.stamp services ## all seven services over them, as separate processes, until Ctrl-C
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/stack
 
+fuzz: $(VENV)/dev.stamp ## hostile input on every surface of a running gateway; CASES=100000 of each kind is the long run, FUZZ_SEED=2 another one
+	@CASES=$(CASES) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 tests/fuzz $(ARGS)
+
 evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bundled engines on ../shared/eval
 	@$(BIN)/python -m benchmarks.evaluate
 
@@ -68,4 +72,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test check fmt services stack evaluate bench clean
+.PHONY: help setup run test check fmt services stack fuzz evaluate bench clean

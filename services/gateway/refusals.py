@@ -9,13 +9,14 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from services.gateway import errors
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.telemetry import REFUSALS
 
 RETRY_AFTER_S = 2  # where the refusal does not say
-FAILURES = (Refused, Unavailable, RequestValidationError, HTTPException)
+FAILURES = (Refused, Unavailable, RequestValidationError, HTTPException, ClientDisconnect)
 
 Render = Callable[[Request, Refused, int], Response]
 
@@ -35,6 +36,8 @@ def refusal_of(error: Exception) -> tuple[Refused, int]:
             return refusal_of(error.__cause__)
         code = "NOT_FOUND" if error.status_code == 404 else "INVALID_MESSAGE"
         return Refused(code, f"{error.detail}; /docs lists what there is."), error.status_code
+    if isinstance(error, ClientDisconnect):
+        return Refused("INVALID_MESSAGE", "The request ended before its body did."), 400  # read by nobody
     raise error
 
 

@@ -54,7 +54,7 @@ class RpcPort:
         self._hub, self._settings, self._tls = hub, settings, tls
         self._server = grpc.aio.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"),
-            interceptors=[recognition.KeyCheck(gate), WireCheck()],
+            interceptors=[recognition.KeyCheck(gate), WireCheck(recognition.SERVICES)],
             options=channel_options(settings),
             maximum_concurrent_rpcs=settings.grpc_max_calls,
             compression=COMPRESSIONS[settings.grpc_compression],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -12,70 +12,61 @@ from services.gateway.protocols.recognition_errors import abort
 from voxrelay.errors import Refused
 
 EDGE = "grpc"
-_BROKEN = object()
+BROKEN = object()  # what is read instead of a message
 
 
-def _refused() -> Refused:
-    return Refused("INVALID_MESSAGE", "This message is not of the call's type; is it made from another version of the .proto?")
+def whole(request: Any) -> Any:
+    """The request. Raises ``Refused`` INVALID_MESSAGE where there was none."""
+    if request is BROKEN:
+        raise Refused("INVALID_MESSAGE", "This message is not of the call's type; is it made from another version of the .proto?")
+    return request
 
 
 class WireCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Wraps the asynchronous calls of this port."""
+    """Calls of one message are refused here; those of ``streaming_services``, which read many, ask ``whole`` of each."""
+
+    def __init__(self, streaming_services: Sequence[str]) -> None:
+        self._prefixes = tuple(f"/{name}/" for name in streaming_services)
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler
-        read = handler.request_deserializer
-
-        def read_or_mark(data: bytes) -> Any:
-            try:
-                return read(data)
-            except Exception:  # the parser's own errors, which only the codec may know
-                return _BROKEN
-
-        if handler.request_streaming:
-            name = "stream_stream" if handler.response_streaming else "stream_unary"
-            call = _with_whole_requests(getattr(handler, name), handler.response_streaming)
-        else:
-            name = "unary_stream" if handler.response_streaming else "unary_unary"
-            call = _with_whole_request(getattr(handler, name), handler.response_streaming)
-        return handler if call is None else handler._replace(**{"request_deserializer": read_or_mark, name: call})
+        reading = _marking(handler.request_deserializer)
+        if handler.unary_unary is not None:
+            return handler._replace(request_deserializer=reading, unary_unary=_refusing(handler.unary_unary))
+        if handler.request_streaming and handler_call_details.method.startswith(self._prefixes):
+            return handler._replace(request_deserializer=reading)
+        return handler
 
 
-def _with_whole_request(call: Any, is_stream: bool) -> Any:
-    if is_stream:
-        return None  # ours are answered at once; the library's own take no harm
+def _marking(read: Any) -> Any:
+    def read_or_mark(data: bytes) -> Any:
+        try:
+            return read(data)
+        except Exception:  # the parser's own errors, which only the codec may know
+            return BROKEN
 
+    return read_or_mark
+
+
+def _refusing(call: Any) -> Any:
+    """The same call, on the loop or on a thread as it was, for whole requests."""
     if not asyncio.iscoroutinefunction(call):
 
-        def check_here(request: Any, context: Any) -> Any:
-            if request is _BROKEN:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(_refused()))
-            return call(request, context)
+        def check_on_thread(request: Any, context: Any) -> Any:
+            try:
+                return call(whole(request), context)
+            except Refused as refused:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, refused.message)
 
-        return check_here
+        return check_on_thread
 
     async def check(request: Any, context: Any) -> Any:
-        if request is _BROKEN:
-            await abort(context, EDGE, _refused())
+        try:
+            whole(request)
+        except Refused as refused:
+            await abort(context, EDGE, refused)
         return await call(request, context)
-
-    return check
-
-
-def _with_whole_requests(call: Any, is_stream: bool) -> Any:
-    async def whole(requests: Any) -> AsyncIterator[Any]:
-        async for request in requests:
-            if request is _BROKEN:
-                raise _refused()
-            yield request
-
-    if not is_stream:
-        return None
-
-    async def check(requests: Any, context: Any) -> AsyncIterator[Any]:
-        async for answer in call(whole(requests), context):
-            yield answer
 
     return check

@@ -21,6 +21,7 @@ from services.gateway.protocols.recognition_errors import abort
 from services.gateway.protocols.recognition_messages import Wishes, configured, file_result, final_result, interim_result, settled, wishes_of
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.updates import Closed, Failed, Final, Interim, Update
+from services.gateway.wire import whole
 from voxrelay.calls import SEES
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
@@ -159,7 +160,7 @@ class StreamingCall:
             if left_s <= settings.idle_s:
                 raise Refused("SESSION_LIFETIME", f"A call lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
             raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio, or empty audio while there is none.") from None
-        return None if request is grpc.aio.EOF else request  # type: ignore[attr-defined]  # missing in the stubs
+        return None if request is grpc.aio.EOF else whole(request)  # type: ignore[attr-defined]  # missing in the stubs
 
     async def _read(self, intake: Intake) -> None:
         while (request := await self._next()) is not None:
