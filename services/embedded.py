@@ -49,6 +49,10 @@ class Embedded:
         return self._gateway.grpc_port
 
     @property
+    def is_encrypted(self) -> bool:
+        return self._gateway.is_encrypted
+
+    @property
     def has_failed(self) -> bool:
         return self._threads.failed.is_set() or self._gateway.has_failed
 
@@ -76,13 +80,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _announce(how: str, host: str, embedded: Embedded, seconds: float) -> None:
-    url = f"http://{host}:{embedded.port}"
+    url = f"{'https' if embedded.is_encrypted else 'http'}://{host}:{embedded.port}"
     if how == "json":
         print(json.dumps({"url": url, "grpc": f"{host}:{embedded.grpc_port}"}), flush=True)
         return
     print(f"Voxrelay is ready after {seconds:.1f} s.")
     print(f"  Page       {url}/")
-    print(f"  WebSocket  ws://{host}:{embedded.port}/ws/v1/transcribe")
+    print(f"  WebSocket  {url.replace('http', 'ws', 1)}/ws/v1/transcribe")
     print(f"  REST       {url}/docs")
     print(f"  gRPC       {host}:{embedded.grpc_port}")
     print(f"Try: curl -s --data-binary @call.wav {url}/api/process")

@@ -95,6 +95,11 @@ class GatewayServer:
         self._thread.join()
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether the ports speak TLS."""
+        return self._tls is not None
+
+    @property
     def has_failed(self) -> bool:
         return not self._thread.is_alive() or self._hub.failed
 
