@@ -148,12 +148,12 @@ class Assembly:
             utterance.classified[event.producer] = replace(payload, attributes=wanted)
 
     def _is_complete(self, utterance: _Utterance) -> bool:
-        if utterance.ended is None:  # its words overtook its end, which says why it ended
-            return False
         if "transcribe" in self._expected and (utterance.transcribed is None or not utterance.transcribed.is_final):
             return False
         if utterance.transcribed is not None and not utterance.transcribed.text:
             return True
+        if utterance.ended is None:  # its words overtook its end, which says why it ended
+            return False
         if "diarize" in self._expected and (utterance.diarized is None or not utterance.diarized.is_final):
             return False
         return {"classify", "classify.text"} & self._expected <= set(utterance.classified)
