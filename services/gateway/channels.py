@@ -103,7 +103,11 @@ async def run_all(
     hub: SessionHub, sessions: Sequence[LiveSession], asked: Asked, recordings: Recordings, request: Request | None
 ) -> list[FileResult]:
     """Each recording as its session, all at once; results in the channels' order. The first that fails ends them all and is raised."""
-    runs = [asyncio.create_task(FileRun(hub, session, asked).run(spool, request)) for session, spool in zip(sessions, recordings.spools, strict=True)]
+    watched = (request, *[None] * (len(sessions) - 1))  # one looks whether the client is still there
+    runs = [
+        asyncio.create_task(FileRun(hub, session, asked).run(spool, looked))
+        for session, spool, looked in zip(sessions, recordings.spools, watched, strict=True)
+    ]
     try:
         return list(await asyncio.gather(*runs))
     finally:

@@ -16,8 +16,17 @@ _AMR_BYTES = {
 }
 _AMR_MAGIC = {"amr-nb": b"#!AMR\n", "amr-wb": b"#!AMR-WB\n"}
 _G729_BYTES = 10  # of 10 ms
-_CODECS = {"opus": "opus", "speex": "speex", "amr-nb": "amrnb", "amr-wb": "amrwb", "g729": "g729"}
+# libav's own AMR decoders do not know the frames of silence that telephones send; these do.
+_CODECS = {"opus": "opus", "speex": "speex", "amr-nb": "libopencore_amrnb", "amr-wb": "libopencore_amrwb", "g729": "g729"}
+MOST_PACKETS = 250  # of one message: five seconds. A frame of AMR may be one byte, and every one of them is 20 ms
 _RATES_HZ = {"opus": 48_000, "amr-nb": 8_000, "amr-wb": 16_000, "g729": 8_000}
+
+
+def check_channels(encoding: str, channels: int) -> None:
+    """Opus has one channel or two, the others one. Raises ``Refused`` INVALID_PARAMETER for packets that cannot have so many."""
+    most = 2 if encoding == "opus" else 1
+    if encoding in _CODECS and channels > most:
+        raise Refused("INVALID_PARAMETER", f"'channels' of {encoding} can be {most} at most.")
 
 
 class PacketDecoder:
@@ -29,15 +38,15 @@ class PacketDecoder:
     def __init__(self, encoding: str, announced_rate_hz: int, channels: int) -> None:
         self._encoding, self._rest, self._is_first = encoding, b"", True
         self.rate_hz = _RATES_HZ.get(encoding, announced_rate_hz)
-        layout = "mono" if channels == 1 else f"{channels}c" if channels > 2 else "stereo"
+        layout = "mono" if channels == 1 else "stereo"
         codec: Any = av.CodecContext.create(_CODECS[encoding], "r")
         codec.sample_rate = self.rate_hz
-        codec.layout = layout if encoding == "opus" else "mono"
+        codec.layout = layout
         self._codec = codec
         self._resampler = av.AudioResampler("s16", layout, self.rate_hz)
 
     def feed(self, data: bytes) -> bytes:
-        """Interleaved pcm_s16le of what is whole. Raises ``Refused`` INVALID_AUDIO_FORMAT."""
+        """Interleaved pcm_s16le of what is whole. Raises ``Refused`` INVALID_AUDIO_FORMAT, MESSAGE_TOO_LARGE."""
         try:
             return b"".join(
                 bytes(piece.to_ndarray().tobytes())
@@ -60,10 +69,15 @@ class PacketDecoder:
                 return
             data = data[len(magic) :]
         self._is_first = False
-        while data and len(data) >= (size := self._frame_bytes(data[0])):
-            yield data[:size]
-            data = data[size:]
-        self._rest = data
+        at = count = 0
+        while at < len(data) and len(data) - at >= (size := self._frame_bytes(data[at])):
+            if (count := count + 1) > MOST_PACKETS:
+                raise Refused(
+                    "MESSAGE_TOO_LARGE", f"More than {MOST_PACKETS} frames of {self._encoding} in one message; send chunks of 20 to 250 ms."
+                )
+            yield data[at : at + size]
+            at += size
+        self._rest = data[at:]
 
     def _frame_bytes(self, head: int) -> int:
         return _G729_BYTES if self._encoding == "g729" else 1 + _AMR_BYTES[self._encoding][head >> 3 & 0x0F]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.gateway.decode import ENCODINGS, MAX_CHANNELS, check_rate
+from services.gateway.packets import check_channels
 from services.gateway.settings import GatewaySettings
 from voxrelay.attributes import BY_NAME
 from voxrelay.errors import Refused
@@ -82,6 +83,7 @@ def apply(asked: Asked, values: Mapping[str, Any], settings: GatewaySettings) ->
             changes[name] = _share(name, value)
         else:
             raise Refused("INVALID_PARAMETER", f"There is no parameter '{str(name)[:40]}'; there are {', '.join(NAMES)}.")
+    check_channels(encoding, changes.get("channels", asked.config.channels))
     ordered = tuple(stage for stage in ("denoise", "diarize", "transcribe", "classify") if stage in stages)
     return Asked(replace(asked.config, stages=ordered, **changes), encoding, is_given)
 

@@ -58,12 +58,14 @@ class GatewayServer:
         Raises ``EngineUnusable`` for an address that would be open to everybody.
         """
         is_loopback = host in LOOPBACK
-        if not is_loopback and not _may_have_keys(access):
+        has_keys = _may_have_keys(access)
+        if not is_loopback and not has_keys:
             raise EngineUnusable(
                 f"Listening on {host} without API keys would let everybody in:"
                 " create one with 'voxrelay keys create --name NAME --plan PLAN', or listen on 127.0.0.1."
             )
         self._gate = Gate(access, are_keys_always_needed=not is_loopback)
+        self._gate.are_keys_needed = has_keys
         self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
         self._tls = tls_of(settings)
         self._listening = threading.Event()

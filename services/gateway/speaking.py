@@ -87,6 +87,7 @@ class Speaking:
         self._news = asyncio.Event()
         self._encoder: StreamEncoder | None = None
         self._ordinal = 0
+        self._waiting_marks = 0
         self._waiting_characters = 0
         self._sentence_start_s = 0.0
         self.characters = 0
@@ -149,6 +150,7 @@ class Speaking:
                     yield audio
                 continue
             self._line.popleft()
+            self._waiting_marks -= first is not None
             if self._encoder is not None:
                 rest, self._encoder = self._encoder.finish(), None
                 yield Audio(rest)
@@ -165,9 +167,10 @@ class Speaking:
         self._news.set()
 
     def _mark(self, mark: Flushed | Cleared) -> None:
-        if sum(not isinstance(entry, _Sentence) for entry in self._line) >= MOST_MARKS:
+        if self._waiting_marks >= MOST_MARKS:
             raise Refused("CLIENT_TOO_SLOW", "Messages come faster than the audio is read.")
         self._ordinal += 1
+        self._waiting_marks += 1
         self._line.append(mark)
         self._news.set()
 

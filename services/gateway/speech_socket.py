@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -16,6 +16,7 @@ from voxrelay.errors import Refused
 from voxrelay.telemetry import REFUSALS
 
 SEND_TIMEOUT_S = 60.0  # a client may play what it has before it reads on
+LAST_WORDS_S = 5.0  # for a refusal to go out
 
 Message = dict[str, Any]
 
@@ -52,12 +53,13 @@ async def converse(socket: WebSocket, hub: SessionHub, session: LiveSession, spe
         REFUSALS.labels(dialect.edge, refused.code).inc()
         message, code, reason = dialect.refusal(refused)
         try:
-            await _send(socket, [message])
-            await socket.close(code, reason)
+            async with asyncio.timeout(LAST_WORDS_S):
+                await _send(socket, [message])
+                await socket.close(code, reason)
         except (WebSocketDisconnect, TimeoutError, RuntimeError):
-            pass  # it has gone before it could be told
-    except (WebSocketDisconnect, TimeoutError):
-        pass  # it vanished, or reads no more
+            pass  # it has gone, or reads nothing at all
+    except WebSocketDisconnect:
+        pass  # it vanished
     finally:
         speaking.leave()
         await session.close()
@@ -111,11 +113,17 @@ async def _write(socket: WebSocket, speaking: Speaking, dialect: Dialect) -> Non
     async for update in speaking.updates():
         await _send(socket, dialect.tell(update))
         if isinstance(update, Audio) and update.data:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await socket.send_bytes(update.data)
+            await _patiently(socket.send_bytes(update.data))
 
 
 async def _send(socket: WebSocket, messages: Sequence[Message]) -> None:
     for message in messages:
+        await _patiently(socket.send_text(json.dumps(message, ensure_ascii=False)))
+
+
+async def _patiently(sending: Awaitable[None]) -> None:
+    try:
         async with asyncio.timeout(SEND_TIMEOUT_S):
-            await socket.send_text(json.dumps(message, ensure_ascii=False))
+            await sending
+    except TimeoutError:
+        raise Refused("CLIENT_TOO_SLOW", f"Nothing was read for {SEND_TIMEOUT_S:.0f} s; connect again and read the audio as it comes.") from None

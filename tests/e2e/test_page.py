@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import socket
@@ -20,13 +19,12 @@ from benchmarks.scoring import word_errors
 from services.gateway.server import GatewayServer
 from tests.e2e.browser import browser, write_wav
 from tests.e2e.streaming import pcm_of
-from tests.unit.gateway.conftest import gateways
+from tests.unit.gateway.conftest import fresh_access, gateways
 
 pytestmark = [pytest.mark.slow]
 
 CLIP = "1688-142285-0003.flac"
 SAID = "i really liked that account of himself better than anything else he said"
-KEY = "page-key-1234"
 WITHIN_MS = 60_000
 LOOK_MS = 50
 PHONE = {"width": 360, "height": 740}
@@ -323,8 +321,10 @@ def test_options_are_sent_and_text_is_never_markup(chrome: Browser, make_gateway
 
 
 @pytest.mark.conformance("browser", "API key as a subprotocol, never in the address, never kept", "done")
-def test_keys_none_wrong_and_right(chrome: Browser, make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(api_keys_sha256=(hashlib.sha256(KEY.encode()).hexdigest(),))
+def test_keys_none_wrong_and_right(chrome: Browser, make_gateway: Callable[..., GatewayServer], tmp_path: Path) -> None:
+    access = fresh_access(tmp_path)
+    _, key = access.create_key("somebody", "enterprise")
+    gateway = make_gateway(database_url=access.url)
     addresses: list[str] = []
     with opened(chrome, url_of(gateway)) as page:
         page.on("websocket", lambda connection: addresses.append(connection.url))
@@ -341,13 +341,13 @@ def test_keys_none_wrong_and_right(chrome: Browser, make_gateway: Callable[..., 
         expect(title).to_have_text("This needs a valid API key", timeout=WITHIN_MS)
         expect(page.locator("#trouble-code")).to_have_text("UNAUTHORIZED")
         expect(page.locator("#key")).to_be_focused()
-        page.fill("#key", KEY)
+        page.fill("#key", key)
         page.keyboard.press("Enter")
         wait_for_state(page, "live")
         expect(page.locator("#trouble")).to_be_hidden()
         stop(page)
         assert addresses
-        assert not [address for address in addresses if KEY in address]
+        assert not [address for address in addresses if key in address]
         assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
         page.reload()
         page.wait_for_selector("body[data-ready]")

@@ -84,8 +84,7 @@ def _refusing(handler: Any, refused: Refused) -> Any:
 
 
 async def _within(seconds: float, operation: Coroutine[Any, Any, Any]) -> Any:
-    """What an operation of the library gives; ``TimeoutError`` after so long. It is never cancelled, which it may not notice:
-    it ends with its call."""
+    """What an operation of the library gives; ``TimeoutError`` after so long. It is not cancelled: it ends with its call."""
     running = asyncio.ensure_future(operation)
     running.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be there to take it
     done, _ = await asyncio.wait((running,), timeout=seconds)

@@ -157,7 +157,7 @@ class NativeDialect:
         return ()
 
     def refusal(self, refused: Refused) -> tuple[Message, int, str]:
-        return {"type": "error"} | errors.body(refused.code, refused.message), errors.CODES[refused.code].websocket, ""
+        return {"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s), errors.CODES[refused.code].websocket, ""
 
 
 def router(hub: SessionHub, gate: Gate) -> APIRouter:
@@ -197,7 +197,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
         except Refused as refused:
             REFUSALS.labels(EDGE, refused.code).inc()
-            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message)))
+            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
             await socket.close(errors.CODES[refused.code].websocket)
             return
         speaking = Speaking(hub, session, asked.request, asked.sound)

@@ -231,7 +231,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
         except Refused as refused:
             REFUSALS.labels(EDGE, refused.code).inc()
-            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message)))
+            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
             await socket.close(errors.CODES[refused.code].websocket)
             return
         await StreamConnection(socket, hub, session, config).run()

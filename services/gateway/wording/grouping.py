@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from services.gateway.wording.punctuation import SENTENCE_ENDS
@@ -87,8 +87,3 @@ def _cut(words: Iterable[WrittenWord], is_cut: Callable[[WrittenWord, WrittenWor
         else:
             groups.append([word])
     return [Group(tuple(group)) for group in groups]
-
-
-def in_order(groups: Sequence[Group]) -> list[Group]:
-    """Of several channels, by when they begin."""
-    return sorted(groups, key=lambda group: (group.start_s, group.end_s))

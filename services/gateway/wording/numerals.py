@@ -18,6 +18,7 @@ PAUSE_S = 1.0  # numbers with so much silence between them are two
 MONTHS = frozenset(["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"])
 CENTURIES = frozenset({"17", "18", "19", "20"})
 CURRENCIES = {"dollar": "$", "dollars": "$", "euro": "€", "euros": "€"}
+SCALE_WORDS = frozenset({"hundred", "thousand", "million", "billion", "trillion"})
 SCALES = frozenset({"million", "billion", "trillion"})
 UNITS = {
     **dict.fromkeys(("kilometer", "kilometers", "kilometre", "kilometres"), "km"),
@@ -90,6 +91,9 @@ class _Piece:
         return int(self.digits) if self.is_count and self.digits.isdecimal() else -1
 
 
+NOTHING = _Piece((WrittenWord("", "", 0.0, 0.0, 1.0, ""),))
+
+
 def spoken_numbers(words: Sequence[WrittenWord]) -> Iterator[tuple[int, int, str]]:
     """First word, word behind the last, digits: of every number in these words, also of those an engine wrote in digits."""
     at = 0
@@ -117,6 +121,10 @@ def _pieces(words: Sequence[WrittenWord]) -> list[_Piece]:
     pieces: list[_Piece] = []
     at = 0
     for first, last, text, is_ordinal in _numbers(words):
+        if first > at and words[first].heard in SCALE_WORDS and words[first - 1].heard == "a":
+            if first - 1 > at and words[first - 2].heard == "half":
+                continue  # half a million is no million
+            first -= 1  # a hundred is 100, and not "a 100"
         pieces += [_plain(word) for word in words[at:first]]
         pieces.append(_Piece(tuple(words[first:last]), text, is_ordinal))
         at = last
@@ -134,7 +142,8 @@ def with_digits(words: Sequence[WrittenWord], wanted: Numerals) -> list[WrittenW
     written: list[WrittenWord] = []
     at = 0
     while at < len(pieces):
-        made = next((made for rule in rules if (made := rule(pieces, at)) is not None), None)
+        is_possible = bool(pieces[at].digits) or pieces[at].heard in MONTHS  # nothing else begins what a rule makes
+        made = next((made for rule in rules if (made := rule(pieces, at)) is not None), None) if is_possible else None
         if made is None:
             written += pieces[at].words
             at += 1
@@ -155,8 +164,7 @@ _Rule = Callable[[Sequence[_Piece], int], "tuple[int, str] | None"]
 
 def _after(pieces: Sequence[_Piece], at: int, count: int = 1) -> tuple[_Piece, ...]:
     """The ``count`` pieces from ``at`` on, empty ones behind the end."""
-    nothing = _Piece((WrittenWord("", "", 0.0, 0.0, 1.0, ""),))
-    return tuple(pieces[at + step] if 0 <= at + step < len(pieces) else nothing for step in range(count))
+    return tuple(pieces[at + step] if 0 <= at + step < len(pieces) else NOTHING for step in range(count))
 
 
 def _money(pieces: Sequence[_Piece], at: int) -> tuple[int, str] | None:
@@ -252,7 +260,7 @@ def _series(pieces: Sequence[_Piece], at: int) -> tuple[int, str] | None:
         (piece,) = _after(pieces, at + taken)
         if piece.heard in ("oh", "o") and digits and not piece.digits:
             digits += "0"
-        elif piece.is_count and piece.digits.isdecimal() and len(piece.digits) == len(piece.words):
+        elif piece.is_count and piece.digits.isdecimal() and (len(piece.digits) == 1 or piece.digits[0] == "0"):
             digits += piece.digits
         else:
             break

@@ -240,12 +240,16 @@ def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
         yield make
 
 
+def fresh_access(folder: Path) -> AccessStore:
+    url = f"sqlite:///{folder / 'voxrelay.db'}"
+    migrate(url)
+    return AccessStore(url)
+
+
 @pytest.fixture
 def access(tmp_path: Path) -> Iterator[AccessStore]:
     """Keys, users and limits in a database of their own; its address is ``access.url``."""
-    url = f"sqlite:///{tmp_path / 'voxrelay.db'}"
-    migrate(url)
-    store = AccessStore(url)
+    store = fresh_access(tmp_path)
     yield store
     store.close()
 

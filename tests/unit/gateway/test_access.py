@@ -169,7 +169,7 @@ def test_a_wrong_name_and_a_wrong_password_are_answered_alike_and_attempts_are_l
     assert limited
     assert limited[0].json()["error"]["code"] == "RATE_LIMITED"
     assert 1 <= int(limited[0].headers["retry-after"]) <= 60
-    assert "anna" not in str([dict(row) for row in _rows(access, "requests_by_minute")])
+    assert "anna" not in str([dict(row) for row in rows(access, "requests_by_minute")])
 
 
 NO_LOG_IN = (
@@ -250,7 +250,7 @@ async def test_a_token_sent_as_a_subprotocol_opens_the_websocket(make_gateway: M
             assert of(await everything(socket), "closed")
 
 
-def _rows(access: AccessStore, table: str) -> list[Any]:
+def rows(access: AccessStore, table: str) -> list[Any]:
     from sqlalchemy import text
 
     with access._reader.connect() as connection:

@@ -18,13 +18,13 @@ from services.gateway.access import gate as gate_module
 from services.gateway.access import recent
 from services.gateway.access.gate import Gate
 from services.gateway.server import GatewayServer
-from tests.unit.gateway.test_access import Make, over_websocket, rest
+from tests.unit.gateway.test_access import Make, over_websocket, rest, rows
 from tests.unit.gateway.test_native import SECOND, _wav, dial, everything, of
 from tests.unit.gateway.test_recognition import LINEAR, _requests, _stub
 from voxrelay.errors import Refused
 from voxrelay.plans import PLANS
-from voxrelay.storage import limits
 from voxrelay.storage.access import AccessStore
+from voxrelay.storage.limits import PLACE_S
 from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 CLOSE = json.dumps({"type": "close_stream"})
@@ -118,23 +118,26 @@ async def test_sessions_at_once_over_gateways_and_the_place_of_one_that_ended_is
 async def test_a_living_gateway_keeps_its_places_and_a_dead_one_loses_them(
     make_gateway: Make, access: AccessStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "PLACE_S", 1.0)
+    """The dead one took its place so long ago, renewed nothing, and gave nothing back."""
     monkeypatch.setattr(gate_module, "RENEW_EVERY_S", 0.1)
-    _, secret = access.create_key("a", "enterprise", concurrent_sessions=2, requests_per_minute=0)
-    gateway, dead = make_gateway(database_url=access.url), Gate(AccessStore(access.url))
-    await dead.take_place(await dead.admit_credential(secret), "of the dead")  # which renews nothing, and gives nothing back
-    async with dial(gateway, f"?api_key={secret}") as living:
-        assert json.loads(await living.recv())["type"] == "session"
+    _, secret = access.create_key("a", "enterprise", concurrent_sessions=2)
+    long_ago = AccessStore(access.url, lambda: time.time() - PLACE_S - 1)
+    dead = Gate(long_ago)
+    await dead.take_place(await dead.admit_credential(secret), "of the dead")
+    gateway = make_gateway(database_url=access.url)
+    async with dial(gateway, f"?api_key={secret}") as living, dial(gateway, f"?api_key={secret}") as second:  # in the dead one's place
+        session_id = json.loads(await living.recv())["session_id"]
+        assert json.loads(await second.recv())["type"] == "session"
         assert (await over_websocket(gateway, secret))[-1]["error"]["code"] == "SESSION_LIMIT"
-        deadline = time.monotonic() + WITHIN_S
-        while (await over_websocket(gateway, secret))[-1]["type"] == "error":
-            assert time.monotonic() < deadline
-        async with dial(gateway, f"?api_key={secret}") as second:  # in the dead one's place; the living one's is still its own
-            assert json.loads(await second.recv())["type"] == "session"
-            started = time.monotonic()
-            while time.monotonic() - started < 2 * limits.PLACE_S:
-                assert (await over_websocket(gateway, secret))[-1]["error"]["code"] == "SESSION_LIMIT"
-                await asyncio.sleep(0.1)
+        lease = place_ends_at(access, session_id)
+        await until(lambda: place_ends_at(access, session_id) > lease)
+        assert place_ends_at(access, "of the dead") < time.time()
+    long_ago.close()
+
+
+def place_ends_at(access: AccessStore, session_id: str) -> float:
+    ends_at = {row["session_id"]: row["expires_at"] for row in rows(access, "places")}
+    return float(ends_at[session_id])
 
 
 async def test_a_gateway_that_ends_gives_its_places_back(make_gateway: Make, access: AccessStore) -> None:

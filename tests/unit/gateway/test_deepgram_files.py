@@ -21,6 +21,7 @@ from services.gateway.protocols.deepgram.file_parameters import FILE
 from services.gateway.protocols.deepgram.flux_parameters import FLUX
 from services.gateway.protocols.deepgram.parameters import COMMON
 from services.gateway.server import GatewayServer
+from tests.unit.gateway.conftest import fresh_access, gateways
 from tests.unit.gateway.test_native import RATE_HZ, _wav
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocols" / "deepgram.md"
@@ -395,41 +396,50 @@ def test_a_refusal_is_posted_too(open_gateway: GatewayServer) -> None:
 
 # --- tokens and models -----------------------------------------------------------------------------------------------------
 
-KEY = "a-key-for-tests"
-
 
 @pytest.fixture(scope="module")
-def locked() -> Iterator[GatewayServer]:
-    """A gateway that asks for a key."""
-    from tests.unit.gateway.conftest import gateways
-
+def secret_and_locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, GatewayServer]]:
+    """A gateway that asks for a key, and the key."""
+    access = fresh_access(tmp_path_factory.mktemp("locked"))
+    _, secret = access.create_key("somebody", "enterprise")
     with gateways() as make:
-        yield make(api_keys_sha256=(hashlib.sha256(KEY.encode()).hexdigest(),))
+        yield secret, make(database_url=access.url)
+    access.close()
+
+
+@pytest.fixture
+def locked(secret_and_locked: tuple[str, GatewayServer]) -> GatewayServer:
+    return secret_and_locked[1]
+
+
+@pytest.fixture
+def key(secret_and_locked: tuple[str, GatewayServer]) -> str:
+    return secret_and_locked[0]
 
 
 @pytest.mark.conformance("deepgram", "call POST /v1/auth/grant", "done")
-def test_a_granted_token_lets_in(locked: GatewayServer) -> None:
+def test_a_granted_token_lets_in(locked: GatewayServer, key: str) -> None:
     with _client(locked) as client:
         assert client.post("/v1/listen", content=_wav()).json()["err_code"] == "INVALID_AUTH"
-        granted = client.post("/v1/auth/grant", headers={"authorization": f"Token {KEY}"}, json={"ttl_seconds": 60}).json()
+        granted = client.post("/v1/auth/grant", headers={"authorization": f"Token {key}"}, json={"ttl_seconds": 60}).json()
         assert granted["expires_in"] == 60
         answer = client.post("/v1/listen", content=_wav(), headers={"authorization": f"bearer {granted['access_token']}"})
         assert answer.status_code == 200
-        assert client.post("/v1/auth/grant", headers={"authorization": f"Token {KEY}"}).json()["expires_in"] == 30
+        assert client.post("/v1/auth/grant", headers={"authorization": f"Token {key}"}).json()["expires_in"] == 30
 
 
 @pytest.mark.parametrize("ttl", [0, 3601, "30", True, 1.5])
-def test_bad_lifetimes(locked: GatewayServer, ttl: Any) -> None:
+def test_bad_lifetimes(locked: GatewayServer, key: str, ttl: Any) -> None:
     with _client(locked) as client:
-        answer = client.post("/v1/auth/grant", headers={"authorization": f"Token {KEY}"}, json={"ttl_seconds": ttl})
+        answer = client.post("/v1/auth/grant", headers={"authorization": f"Token {key}"}, json={"ttl_seconds": ttl})
         assert (answer.status_code, answer.json()["err_code"]) == (400, "INVALID_QUERY_PARAMETER")
 
 
-def test_a_grant_needs_a_key_and_json(locked: GatewayServer) -> None:
+def test_a_grant_needs_a_key_and_json(locked: GatewayServer, key: str) -> None:
     with _client(locked) as client:
         assert client.post("/v1/auth/grant").status_code == 401
         for body, status in ((b"[]", 400), (b"nonsense", 400), (b" " * 5000, 413)):
-            assert client.post("/v1/auth/grant", content=body, headers={"authorization": f"Token {KEY}"}).status_code == status
+            assert client.post("/v1/auth/grant", content=body, headers={"authorization": f"Token {key}"}).status_code == status
 
 
 @pytest.mark.conformance("deepgram", "call GET /v1/models", "done", "the engines and voices in use")
@@ -471,3 +481,22 @@ def test_the_page_has_the_tables_parameters() -> None:
     flux = page.split("## Turns: WebSocket")[1].split("\n## ")[0]
     for section, table in ((files, [row for row in FILE if row not in COMMON]), (flux, FLUX)):
         assert [line for line in section.splitlines() if line.startswith("| `") and line.count(" | ") == 3] == [row.line for row in table]
+
+
+@pytest.mark.parametrize("query", [{}, {"multichannel": "true"}])
+def test_nothing_is_left_behind(make_gateway: Callable[..., GatewayServer], query: dict[str, str]) -> None:
+    gateway = make_gateway(leave_out=("transcribe",), stage_timeout_s=0.3)
+    with _client(gateway) as client:
+        answer = client.post("/v1/listen", params=query, content=_seconds(1, channels=2))
+        assert (answer.status_code, answer.json()["err_code"]) == (504, "STAGE_TIMEOUT")
+        assert client.post("/v1/listen", params=query, content=b"Dear Sir, this is a letter and not a call.").status_code == 400
+    assert gateway._hub.open_sessions == 0
+
+
+def test_channels_take_places_and_leave_them(make_gateway: Callable[..., GatewayServer]) -> None:
+    gateway = make_gateway(max_sessions=1)
+    with _client(gateway) as client:
+        answer = client.post("/v1/listen", params={"multichannel": "true"}, content=_seconds(1, channels=2))
+        assert (answer.status_code, answer.json()["err_code"]) == (503, "TOO_MANY_SESSIONS")
+        assert client.post("/v1/listen", content=_seconds(1, channels=2)).status_code == 200
+    assert gateway._hub.open_sessions == 0

@@ -18,17 +18,21 @@ from typing import Any
 
 import av
 import conformance_page
+import httpx
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.gateway.decode import MAX_CHANNELS
 from services.gateway.protocols.deepgram import listen
 from services.gateway.protocols.deepgram.parameters import FOR_FILES, LIVE
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
+from voxrelay.plans import PLANS
+from voxrelay.storage.access import AccessStore
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocols" / "deepgram.md"
 RATE_HZ = 16_000
@@ -415,15 +419,15 @@ async def test_all_channels_or_none(make_gateway: Callable[..., GatewayServer]) 
     assert len(finals(await said(gateway, f"{RAW}&channels=2&multichannel=true", SECOND * 2))) == 2
 
 
-def _packets(codec: str, rate_hz: int, bit_rate: int = 0) -> list[bytes]:
+def _packets(codec: str, rate_hz: int, bit_rate: int = 0, layout: str = "mono") -> list[bytes]:
     context: Any = av.CodecContext.create(codec, "w")
-    context.sample_rate, context.layout, context.format = rate_hz, "mono", context.codec.audio_formats[0].name
+    context.sample_rate, context.layout, context.format = rate_hz, layout, context.codec.audio_formats[0].name
     if bit_rate:
         context.bit_rate = bit_rate
     context.open()
     frame = av.AudioFrame.from_ndarray(TONE[None, :], format="s16", layout="mono")
     frame.sample_rate = RATE_HZ
-    resampler = av.AudioResampler(context.format.name, "mono", rate_hz, frame_size=context.frame_size)
+    resampler = av.AudioResampler(context.format.name, layout, rate_hz, frame_size=context.frame_size)
     frames = (*resampler.resample(frame), *resampler.resample(None), None)
     return [bytes(packet) for piece in frames for packet in context.encode(piece)]
 
@@ -456,6 +460,7 @@ ENCODED: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
     "flac": ("encoding=flac&sample_rate=16000", lambda: _cut(_container("flac", "flac", RATE_HZ), 3001)),
     "ogg-opus": ("encoding=ogg-opus&sample_rate=48000", lambda: _cut(_container("ogg", "libopus", 48_000), 3001)),
     "opus packets": ("encoding=opus&sample_rate=48000", lambda: _packets("libopus", 48_000)),
+    "opus stereo packets": ("encoding=opus&channels=2&multichannel=true", lambda: _packets("libopus", 48_000, layout="stereo")),
     "opus in ogg": ("encoding=opus&sample_rate=48000", lambda: _cut(_container("ogg", "libopus", 48_000), 3001)),
     "amr-nb": ("encoding=amr-nb&sample_rate=8000", lambda: _cut(b"".join(_packets("libopencore_amrnb", 8000, 12_200)), 7)),
     "amr-nb with its magic": ("encoding=amr-nb", lambda: _cut(b"#!AMR\n" + b"".join(_packets("libopencore_amrnb", 8000, 12_200)), 4)),
@@ -482,6 +487,14 @@ async def test_every_encoding(name: str, gateway: GatewayServer) -> None:
         assert (socket.close_code, socket.close_reason) == (1000, "")
     assert messages[-1]["duration"] == pytest.approx(2.0, abs=0.15)
     assert len({message["channel_index"][0] for message in finals(messages)}) == (2 if "multichannel" in query else 1)
+
+
+async def test_a_message_that_swells_is_not_taken(gateway: GatewayServer) -> None:
+    async with dial(gateway, "encoding=amr-nb") as socket:
+        await socket.send(b"\x7c" * 100_000)  # frames without data: a byte each, 20 ms each
+        await everything(socket)
+        assert socket.close_code == 1009
+        assert socket.close_reason.startswith("MESSAGE_TOO_LARGE")
 
 
 @pytest.mark.conformance("deepgram", "close 1008 DATA-0000", "done", "audio that cannot be decoded")
@@ -582,6 +595,8 @@ async def test_accepted_without_effect(gateway: GatewayServer) -> None:
         ("encoding=gsm", "UNSUPPORTED_ENCODING", "linear16"),
         ("encoding=linear16", "INVALID_PARAMETER", "sample_rate"),
         ("encoding=linear16&sample_rate=96000", "UNSUPPORTED_SAMPLE_RATE", "48000"),
+        ("encoding=opus&channels=3", "INVALID_PARAMETER", "2 at most"),
+        ("encoding=amr-nb&channels=2&multichannel=true", "INVALID_PARAMETER", "1 at most"),
         ("keywords=a:loud", "INVALID_PARAMETER", "keywords"),
         ("replace=:b", "INVALID_PARAMETER", "replace"),
         ("extra=nothing", "INVALID_PARAMETER", "key:value"),
@@ -682,23 +697,34 @@ async def test_writing_changes_in_mid_stream(make_gateway: Callable[..., Gateway
 
 
 @pytest.mark.conformance("deepgram", "authorization Token, bearer, subprotocol, granted token", "done")
-async def test_keys(make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture) -> None:
-    gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),))
+async def test_keys(make_gateway: Callable[..., GatewayServer], access: AccessStore, caplog: pytest.LogCaptureFixture) -> None:
+    right = access.create_key("somebody", "enterprise")[1]
+    gateway = make_gateway(database_url=access.url)
     for options in ({}, {"additional_headers": {"Authorization": "Token wrong"}}, {"subprotocols": ["token", "wrong"]}):
         answer = await refused(gateway, RAW, **options)
         assert (answer.status_code, json.loads(answer.body)["err_code"]) == (401, "INVALID_AUTH")
         assert answer.headers["dg-error"]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]  # a wrong key is no failure of ours
-    for scheme in ("Token", "token", "Bearer", "bearer"):
-        async with dial(gateway, RAW, additional_headers={"Authorization": f"{scheme} right"}) as socket:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}", headers={"Authorization": f"Token {right}"}) as client:
+        token = (await client.post("/v1/auth/grant", json={"ttl_seconds": 30})).json()["access_token"]
+    for credential in (f"Token {right}", f"token {right}", f"Bearer {right}", f"bearer {right}", f"bearer {token}"):
+        async with dial(gateway, RAW, additional_headers={"Authorization": credential}) as socket:
             await tell(socket, "CloseStream")
             assert of(await everything(socket), "Metadata")
             assert socket.response.headers["dg-request-id"]
-    async with dial(gateway, RAW, subprotocols=["token", "right"]) as socket:
-        assert socket.subprotocol == "token"
-    caller = await gateway._gate.admit_credential("right")
-    token = await gateway._gate.grant(caller, 30)
-    async with dial(gateway, RAW, additional_headers={"Authorization": f"bearer {token}"}) as socket:
+    for subprotocols in (["token", right], ["bearer", token]):
+        async with dial(gateway, RAW, subprotocols=subprotocols) as socket:
+            assert socket.subprotocol == subprotocols[0]
+
+
+async def test_a_plan_without_room_for_every_channel(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    gateway = make_gateway(database_url=access.url)
+    plan = next(plan for plan in PLANS.values() if plan.concurrent_sessions in range(1, MAX_CHANNELS))
+    options = {"additional_headers": {"Authorization": f"Token {access.create_key('somebody', plan.name)[1]}"}}
+    answer = await refused(gateway, f"{RAW}&channels={plan.concurrent_sessions + 1}&multichannel=true", **options)
+    assert (answer.status_code, json.loads(answer.body)["err_code"]) == (429, "TOO_MANY_REQUESTS")
+    assert gateway._hub.open_sessions == 0
+    async with dial(gateway, RAW, **options) as socket:  # the places that were taken have been given back
         await tell(socket, "CloseStream")
         assert of(await everything(socket), "Metadata")
 

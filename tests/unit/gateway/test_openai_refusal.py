@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -49,5 +50,8 @@ def test_a_parameter_is_named() -> None:
     assert (status, error["param"], error["code"]) == (400, "language", "unsupported_language")
 
 
-def test_only_codes_there_are_have_words() -> None:
+def test_only_codes_there_are_have_words_and_the_page_has_them() -> None:
     assert set(SPOKEN) <= set(errors.CODES)
+    page = (Path(__file__).parents[3] / "docs" / "protocols" / "openai.md").read_text()
+    for code, words in SPOKEN.items():
+        assert words.code in page or (words.code == code.lower() and f"`{code}`" in page)

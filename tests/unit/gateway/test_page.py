@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -16,6 +15,7 @@ from services.gateway.errors import CODES
 from services.gateway.protocols.page import HEADERS, MEDIA_TYPES, content_security_policy
 from services.gateway.server import GatewayServer
 from voxrelay.attributes import BY_NAME
+from voxrelay.storage.access import AccessStore
 
 FOLDER = Path(services.gateway.page.__path__[0])
 FORBIDDEN = (
@@ -112,11 +112,12 @@ def test_a_program_that_asks_for_json_gets_the_list(client: httpx.Client) -> Non
     assert (client.head("/").status_code, client.head("/").content) == (200, b"")
 
 
-def test_the_page_learns_what_it_must_know_without_a_key(make_gateway: Callable[..., GatewayServer]) -> None:
-    keyed = make_gateway(api_keys_sha256=(hashlib.sha256(b"secret").hexdigest(),), languages=("en", "de"))
+def test_the_page_learns_what_it_must_know_without_a_key(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    access.create_key("somebody", "enterprise")
+    keyed = make_gateway(database_url=access.url, languages=("en", "de"))
     facts = httpx.get(f"http://127.0.0.1:{keyed.port}/page/facts.json").json()
     assert facts["is_key_needed"] is True
-    assert facts["are_results_stored"] is False
+    assert facts["are_results_stored"] is True
     assert facts["languages"] == ["en", "de"]
     assert facts["attributes"]["pitch_hz"] == {"meaning": BY_NAME["pitch_hz"].meaning, "unit": "Hz"}
     assert facts["attributes"].keys() == BY_NAME.keys()

@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from services.gateway import speech_socket
 from services.gateway.server import GatewayServer
 from tests.unit.gateway.conftest import ScriptedSynth
 
@@ -302,6 +303,54 @@ async def test_a_full_gateway_says_so(make_gateway: Callable[..., GatewayServer]
         await send(first, "text", text="A connection that is in may speak.")
         await send(first, "close")
         assert (await everything(first))[0] == SENTENCE
+
+
+async def test_a_gateway_that_ends_lets_a_connection_finish(make_gateway: Callable[..., GatewayServer], held: None) -> None:
+    gateway = make_gateway()
+    async with dial(gateway) as socket:
+        await received(socket)
+        await send(socket, "text", text="HOLD one. HOLD two. HOLD three. HOLD four.")
+        gateway._hub.is_draining = True
+        assert gateway._hub.open_sessions == 1  # what the gateway waits for
+        ScriptedSynth.release.set()
+        await send(socket, "close")
+        messages = await everything(socket)
+    assert messages[0] == 4 * SENTENCE
+    assert messages[1]["type"] == "closed"
+    async with dial(gateway) as socket:
+        assert (await everything(socket))[-1]["error"]["code"] == "SHUTTING_DOWN"
+
+
+async def test_a_client_that_vanishes_in_any_moment_leaves_no_mistake_in_the_log(
+    make_gateway: Callable[..., GatewayServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = make_gateway()
+    for last in ("flush", "clear", "close"):
+        for pause_s in (0.0, 0.005, 0.02):
+            socket = await dial(gateway, "?format=mp3")
+            await send(socket, "text", text="One. Two. Three. " * 20)
+            await send(socket, last)
+            await asyncio.sleep(pause_s)
+            socket.transport.abort()
+    async with asyncio.timeout(10):
+        while gateway._hub._sessions:
+            await asyncio.sleep(0.02)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+async def test_a_client_that_reads_nothing_fills_nobodys_memory_and_is_given_up(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech_socket, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(speech_socket, "LAST_WORDS_S", 0.3)
+    gateway = make_gateway()
+    socket = await connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/speak", compression=None, max_queue=1)
+    await send(socket, "text", text="Slowword. " * 1999)
+    async with asyncio.timeout(60):
+        while not requests("Slowword") or gateway._hub._sessions:
+            await asyncio.sleep(0.05)
+    socket.transport.abort()
+    assert len(requests("Slowword")) < 1990
 
 
 async def test_no_synth_is_said(make_gateway: Callable[..., GatewayServer]) -> None:

@@ -96,6 +96,9 @@ def test_numerals(heard: str, expected: str) -> None:
         ("in january we", "In January we."),
         ("call four one five five five five oh one two three", "Call 415-555-0123."),
         ("room one zero one", "Room 101."),
+        ("a hundred and five percent", "105%."),
+        ("half a million dollars", "Half a million dollars."),
+        ("ages twenty one twenty two", "Ages 21 22."),
         ("code five five oh", "Code 5 5 oh."),
     ],
 )

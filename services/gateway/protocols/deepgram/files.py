@@ -9,7 +9,7 @@ import logging
 import tempfile
 from typing import IO, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.gateway import fetching, offers, refusals
@@ -87,6 +87,10 @@ def _sha256(spool: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _url_of(spool: IO[bytes], size: int) -> str:
     """The address in a body that is JSON; empty for audio. Only the bytes tell: clients send either as any content type."""
     head = spool.read(1)
@@ -110,7 +114,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
     called_back: set[asyncio.Task[None]] = set()
 
     @routes.post("/v1/listen", tags=["deepgram"])
-    async def listen(request: Request) -> JSONResponse:
+    async def listen(request: Request) -> Response:
         """One file, as Deepgram's pre-recorded call: the audio as the body, or JSON {"url"}. docs/protocols/deepgram.md lists the parameters."""
         caller = await gate.admit(request)
         wanted = recorded_of(request.query_params.multi_items(), hub.settings)
@@ -131,7 +135,8 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
         file = File(hub, caller, wanted, spool, url, first)
         headers = {"dg-request-id": file.request_id}
         if not wanted.callback:
-            return JSONResponse(await file.run(request), headers=headers)
+            content = await asyncio.to_thread(_json, await file.run(request))
+            return Response(content, media_type="application/json", headers=headers)
         task = asyncio.create_task(file.run_and_call_back())
         called_back.add(task)
         task.add_done_callback(called_back.discard)

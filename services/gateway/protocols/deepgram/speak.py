@@ -146,8 +146,8 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             caller = await gate.admit(socket)
             wanted = wanted_of(socket.query_params.multi_items(), is_live=True)
             session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
-        except Refused as refused:
-            await socket.send_denial_response(refusals.answer(EDGE, refusal.render, cast(Request, socket), refused))
+        except refusals.FAILURES as error:
+            await socket.send_denial_response(refusals.answer(EDGE, refusal.render, cast(Request, socket), error))
             return
         request_id = refusal.request_id_of(session.id)
         await socket.accept(offered_subprotocol(socket), headers=[(b"dg-request-id", request_id.encode())])
@@ -167,7 +167,10 @@ async def _text_of(request: Request, hub: SessionHub, reach: Reach) -> str:
     if "url" in body:
         with tempfile.SpooledTemporaryFile(most) as spool:
             await fetch(said, spool, 4 * most, reach)
-            said = spool.read().decode("utf-8", "replace")
+            try:
+                said = spool.read().decode()
+            except UnicodeDecodeError:
+                raise Refused("INVALID_MESSAGE", "What the URL leads to is no text in UTF-8.") from None
     if not said.strip():
         raise Refused("INVALID_MESSAGE", "There is no text to be spoken.")
     return said
