@@ -98,9 +98,9 @@ def test_what_starts_behind_a_finalize_says_so() -> None:
 
 def test_an_empty_utterance_says_so_in_its_place() -> None:
     assembly = Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0)
-    events = [Event("s", UtteranceStarted("u1", 0), "denoise", 1), Event("s", transcribed("u1", 0.0, ""), "transcribe", 1)]
-    updates = _push(assembly, events)
-    assert updates[1:] == [NothingSaid("u1", events[1].payload.end_s)]  # type: ignore[attr-defined]  # it is a transcript
+    begun, ended = Event("s", UtteranceStarted("u1", 0), "denoise", 1), Event("s", UtteranceEnded("u1", 0, 16_000), "denoise", 2)
+    empty = transcribed("u1", 0.0, "")
+    assert NothingSaid("u1", empty.end_s) in _push(assembly, [begun, Event("s", empty, "transcribe", 1), ended])
     assert assembly.missing == ["denoise", "transcribe"]
 
 
