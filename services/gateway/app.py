@@ -15,8 +15,7 @@ from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import files, login, native, sessions, speak, stream, usage
-from services.gateway.protocols.openai import client_secrets, realtime, transcriptions
+from services.gateway.protocols import deepgram, files, login, models, native, openai, page, sessions, speak, stream, usage
 from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
@@ -33,11 +32,12 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(native.router(hub, gate))
     app.include_router(stream.router(hub, gate))
     app.include_router(files.router(hub, gate))
+    app.include_router(deepgram.router(hub, gate))  # before the native speech, which has the same path
+    app.include_router(openai.router(hub, gate))
     app.include_router(speak.router(hub, gate))
-    app.include_router(transcriptions.router(hub, gate))
-    app.include_router(realtime.router(hub, gate))
-    app.include_router(client_secrets.router(hub, gate))
+    app.include_router(models.router(hub.settings, gate))
     app.include_router(login.router(gate))
+    app.include_router(page.router(gate, hub.settings, views is not None))
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))
@@ -48,10 +48,6 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
 
 
 def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
-    @app.get("/", include_in_schema=False)
-    async def root() -> dict[str, str]:
-        return {"name": "Voxrelay", "live": "/ws/v1/transcribe", "files": "/api/process", "documentation": "/docs"}
-
     @app.get("/health", tags=["operations"])
     async def health() -> HealthAnswer:
         """The process is alive."""

@@ -104,7 +104,7 @@ class Assembly:
                 self._passed.add(key)
                 if head.transcribed is not None and head.transcribed.text:
                     utterance = join(head.transcribed, head.diarized, head.classified.values())
-                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause", self._number())
+                    yield Final(utterance, head.ended.reason if head.ended is not None else "pause", self._number(), head.transcribed.engine)
                 else:
                     yield NothingSaid(key, head.transcribed.end_s if head.transcribed is not None else 0.0)
             else:
@@ -148,6 +148,8 @@ class Assembly:
             utterance.classified[event.producer] = replace(payload, attributes=wanted)
 
     def _is_complete(self, utterance: _Utterance) -> bool:
+        if utterance.ended is None:  # its words overtook its end, which says why it ended
+            return False
         if "transcribe" in self._expected and (utterance.transcribed is None or not utterance.transcribed.is_final):
             return False
         if utterance.transcribed is not None and not utterance.transcribed.text:

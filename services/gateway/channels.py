@@ -45,8 +45,9 @@ def separate(spool: IO[bytes], asked: Asked, max_audio_s: float, *, is_by_channe
     spool.seek(0)
     if channels > MAX_CHANNELS:
         raise Refused("INVALID_PARAMETER", f"{channels} channels are more than the {MAX_CHANNELS} that are heard apart; leave multichannel out.")
-    pieces = _raw_pieces(spool, asked, max_audio_s) if is_raw else decoded(spool, max_audio_s, is_mixed=False)
-    recordings = Recordings(tuple(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) for _ in range(channels if is_by_channel else 1)))
+    pieces = _raw_pieces(spool, asked, max_audio_s) if is_raw else decoded(spool, max_audio_s, channels)
+    count = channels if is_by_channel else 1
+    recordings = Recordings(tuple(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) for _ in range(count)))  # noqa: SIM115  # closed together
     try:
         _write(recordings.spools, pieces, channels)
     except BaseException:

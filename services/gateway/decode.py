@@ -289,18 +289,21 @@ def channels_of(source: Any) -> int:
         raise _refusal(0, bounded) from error
 
 
-def decoded(source: Any, max_audio_s: float, *, is_mixed: bool = True) -> Iterator[tuple[int, bytes]]:
+def decoded(source: Any, max_audio_s: float, channels: int = 1) -> Iterator[tuple[int, bytes]]:
     """Rate and pcm_s16le, piece by piece, of any container of ``FORMATS`` in a binary file; above 48 kHz as 48 kHz, below 8 kHz as 8 kHz.
 
-    All channels mixed to one, or, not ``is_mixed``, interleaved. Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it), TRUNCATED_AUDIO
-    (it ends in the middle of something), AUDIO_TOO_LONG, UNSUPPORTED_ENCODING, UNSUPPORTED_SAMPLE_RATE.
+    One channel is what the container's channels are mixed to; more come interleaved as they are, and the container must have as many.
+    Raises ``Refused``: INVALID_AUDIO_FORMAT (no audio in it, or other channels), TRUNCATED_AUDIO (it ends in the middle of something),
+    AUDIO_TOO_LONG, UNSUPPORTED_ENCODING, UNSUPPORTED_SAMPLE_RATE.
     """
     bounded = _Bounded(source)
     samples = 0
     try:
         with _open(bounded) as container:
             stream = _audio_stream(container)
-            wanted = _Samples(min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ), is_mixed)
+            if channels not in (1, stream.channels):
+                raise Refused("INVALID_AUDIO_FORMAT", f"The audio has {stream.channels} channels and not {channels}.")
+            wanted = _Samples(min(max(stream.rate or 16_000, MIN_RATE_HZ), MAX_RATE_HZ), is_mixed=channels == 1)
             for count, pcm in _pieces(container, stream, wanted):
                 samples += count
                 if samples > max_audio_s * wanted.rate_hz:
@@ -343,8 +346,10 @@ class ContainerDecoder:
     ``on_audio(rate, pcm)``, ``on_end(None | Refused)`` are called from that thread; it waits while ``TAKEN_PIECES`` are not yet ``taken``.
     """
 
-    def __init__(self, max_audio_s: float, on_audio: Callable[[int, bytes], None], on_end: Callable[[Refused | None], None]) -> None:
-        self._max_audio_s, self._on_audio, self._on_end = max_audio_s, on_audio, on_end
+    def __init__(
+        self, max_audio_s: float, on_audio: Callable[[int, bytes], None], on_end: Callable[[Refused | None], None], channels: int = 1
+    ) -> None:
+        self._max_audio_s, self._on_audio, self._on_end, self._channels = max_audio_s, on_audio, on_end, channels
         self._pipe = _Pipe()
         self._room = threading.Semaphore(TAKEN_PIECES)
         self._fed = 0
@@ -390,7 +395,7 @@ class ContainerDecoder:
     def _run(self) -> None:
         failure: Refused | None = None
         try:
-            for rate_hz, pcm in decoded(self._pipe, self._max_audio_s):
+            for rate_hz, pcm in decoded(self._pipe, self._max_audio_s, self._channels):
                 self._produced += len(pcm)
                 self._room.acquire()
                 if self._is_abandoned:

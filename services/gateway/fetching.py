@@ -182,7 +182,9 @@ def checked(url: str, reach: Reach) -> httpx.URL:
 
 
 @asynccontextmanager
-async def _answered(method: str, url: httpx.URL, reach: Reach, content: bytes | None = None) -> AsyncIterator[httpcore.Response]:
+async def _answered(
+    method: str, url: httpx.URL, reach: Reach, content: bytes | None = None, media_type: str = "application/json"
+) -> AsyncIterator[httpcore.Response]:
     """One request over a connection of its own; the body of the answer is still to be read, as it came (nothing is unpacked)."""
     headers: list[tuple[bytes | str, bytes | str]] = [
         (b"Host", url.netloc),
@@ -191,7 +193,7 @@ async def _answered(method: str, url: httpx.URL, reach: Reach, content: bytes | 
         (b"Connection", b"close"),
     ]
     if content is not None:
-        headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(len(content)).encode())]
+        headers += [(b"Content-Type", media_type.encode()), (b"Content-Length", str(len(content)).encode())]
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     timeouts = {"connect": CONNECT_S, "read": READ_S, "write": READ_S, "pool": CONNECT_S}
     async with (
@@ -259,17 +261,19 @@ async def _keep(response: httpcore.Response, spool: IO[bytes], limit: int) -> in
     return size
 
 
-async def call_back(url: str, body: Any, method: str = "POST", reach: Reach | None = None) -> None:
-    """``body`` as JSON to this URL; once more after each pause while the host does not answer or says 408, 425, 429 or 5xx. No redirects.
+async def call_back(url: str, body: Any, method: str = "POST", reach: Reach | None = None, media_type: str = "application/json") -> None:
+    """``body`` as JSON (bytes: as they are, of ``media_type``) to this URL;
+    once more after each pause while the host does not answer or says 408, 425, 429 or 5xx. No redirects.
 
     Raises ``Refused``: URL_REFUSED as ``fetch`` does, URL_UNREACHABLE when it was not taken. Nothing of the body or the URL is logged.
     """
     reach = reach or Reach.of(load_settings(GatewaySettings))
-    target, content = checked(url, reach), json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    target = checked(url, reach)
+    content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     status = 0
     for pause_s in (*reach.pauses_s, None):
         try:
-            async with asyncio.timeout(CALL_BACK_S), _answered(method, target, reach, content) as response:
+            async with asyncio.timeout(CALL_BACK_S), _answered(method, target, reach, content, media_type) as response:
                 status = response.status
         except (TimeoutError, *FAILURES):
             status = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 from fastapi import Request
@@ -15,6 +15,7 @@ from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession, SessionHub
 from services.gateway.updates import Closed, Failed, Final
 from voxrelay.errors import Refused
+from voxrelay.events import Engine
 from voxrelay.join import JoinedUtterance
 
 VANISH_LOOK_S = 1.0
@@ -27,6 +28,7 @@ class FileResult:
     session_id: str
     audio_seconds: float
     utterances: tuple[JoinedUtterance, ...]
+    engine: Engine = field(default_factory=Engine)  # it found the words; nameless where there are none
 
 
 def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes]]:
@@ -71,15 +73,16 @@ class FileRun:
 
         Raises ``Refused``; finished results are kept under the session's id even then.
         """
-        utterances = []
+        utterances, engine = [], Engine()
         audio_seconds = 0.0
         async with aclosing(self.results(spool, request)) as results:
             async for result in results:
                 if isinstance(result, Final):
                     utterances.append(result.utterance)
+                    engine = result.engine
                 else:
                     audio_seconds = result.audio_seconds
-        return FileResult(self._session.id, audio_seconds, tuple(utterances))
+        return FileResult(self._session.id, audio_seconds, tuple(utterances), engine)
 
     async def results(self, spool: IO[bytes], request: Request | None = None) -> AsyncGenerator[Final | Closed]:
         """The finals, each as it is handed out, and ``Closed`` last. Raises as ``run`` does; close it when you stop before its end."""

@@ -6,11 +6,13 @@ import asyncio
 import string
 import threading
 from dataclasses import replace
+from typing import Protocol
 
-from services.gateway.decode import PROBE_BYTES, RAW_ENCODINGS, ContainerDecoder, RawDecoder, raw_decoder, sniff
+from services.gateway.decode import PACKET_ENCODINGS, PROBE_BYTES, RAW_ENCODINGS, ContainerDecoder, RawDecoder, raw_decoder, sniff
+from services.gateway.packets import PacketDecoder
 from services.gateway.parameters import Asked
-from services.gateway.sessions import LiveSession
 from voxrelay.errors import Refused
+from voxrelay.events import SessionConfig
 
 WAIT_S = 0.01
 DECODED_PIECES = 64  # of a container, waiting for the log; more makes its decoder wait, and then the client
@@ -19,11 +21,28 @@ TEXT_PROBE_BYTES = 32
 UNMISTAKABLE = ("webm", "ogg", "flac", "wav", "mp4")  # four magic bytes: no speech begins with them by accident
 
 
-class Intake:
-    """Begins the session with the first audio and feeds it. Used on the event loop by one task."""
+class Listening(Protocol):
+    """What audio is for: a ``LiveSession``, or several behind one socket."""
 
-    def __init__(self, session: LiveSession, asked: Asked, max_audio_s: float) -> None:
-        self._session, self.asked, self._max_audio_s = session, asked, max_audio_s
+    @property
+    def config(self) -> SessionConfig:
+        """As it began."""
+        ...
+
+    @property
+    def has_begun(self) -> bool: ...
+    async def begin(self, config: SessionConfig) -> None: ...
+    async def send_audio(self, pcm_s16le: bytes) -> None: ...
+
+
+class Intake:
+    """Begins the session with the first audio and feeds it. Used on the event loop by one task.
+
+    The channels of a container are mixed to one, unless ``channels`` says how many it must have; then they come interleaved.
+    """
+
+    def __init__(self, session: Listening, asked: Asked, max_audio_s: float, channels: int = 1) -> None:
+        self._session, self.asked, self._max_audio_s, self._channels = session, asked, max_audio_s, channels
         self._head = b""
         self._raw: RawDecoder | None = None
         self._container: ContainerDecoder | None = None
@@ -43,7 +62,7 @@ class Intake:
             return
         if self._raw is None and self._container is None:
             self._head += data
-            if len(self._head) < PROBE_BYTES:
+            if len(self._head) < PROBE_BYTES and self.asked.encoding not in PACKET_ENCODINGS:
                 return
             data, self._head = self._head, b""
             await self._settle(data)
@@ -93,6 +112,11 @@ class Intake:
             if not self._session.has_begun:
                 await self._session.begin(self.asked.config)
             return
+        if encoding in PACKET_ENCODINGS and not found:
+            packets = self._raw = PacketDecoder(encoding, self.asked.config.sample_rate_hz, self.asked.config.channels)
+            if not self._session.has_begun:
+                await self._session.begin(replace(self.asked.config, sample_rate_hz=packets.rate_hz))
+            return
         if not found:
             raise Refused("INVALID_AUDIO_FORMAT", "The first bytes are no known container; set 'encoding' for raw audio.")
         loop = asyncio.get_running_loop()
@@ -101,7 +125,7 @@ class Intake:
             self._room.acquire()
             loop.call_soon_threadsafe(self._decoded.put_nowait, item)
 
-        self._container = ContainerDecoder(self._max_audio_s, lambda rate, pcm: pass_on((rate, pcm)), pass_on)
+        self._container = ContainerDecoder(self._max_audio_s, lambda rate, pcm: pass_on((rate, pcm)), pass_on, self._channels)
         self._forwarding = asyncio.create_task(self._forward(self._container))
 
     async def _forward(self, container: ContainerDecoder) -> None:
@@ -115,7 +139,7 @@ class Intake:
                 raise item
             rate_hz, pcm = item
             if not self._session.has_begun:
-                await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=1))
+                await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=self._channels))
             elif rate_hz != self._session.config.sample_rate_hz:
                 raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {self._session.config.sample_rate_hz} Hz, as it began.")
             await self._session.send_audio(pcm)

@@ -52,8 +52,20 @@ class SpeakRequest(BaseModel):
     voice: str = Field("", description="name of a voice; several, comma-separated, for several speakers")
     language: str = "en"
     speed: float = Field(1.0, ge=0.25, le=4.0)
-    format: str = Field("wav", pattern="^(wav|pcm|flac|mp3|opus)$")
+    format: str = Field("wav", pattern="^(wav|pcm|mulaw|alaw|flac|mp3|opus|aac)$")
     sample_rate: int = Field(0, ge=0, le=48_000, description="0 is the voice's own")
+
+
+class VoiceAnswer(BaseModel):
+    name: str = Field(description="what `voice` may be; the bundled engine knows more (gRPC ListVoices)")
+    language: str = ""
+    gender: str = ""
+    openai: list[str] = Field(default_factory=list, description="names of OpenAI's voices that select it")
+    deepgram: list[str] = Field(default_factory=list, description="names of Deepgram's models that select it")
+
+
+class VoicesAnswer(BaseModel):
+    voices: list[VoiceAnswer]
 
 
 class LoginRequest(BaseModel):

@@ -17,6 +17,7 @@ from services.gateway.protocols import recognition
 from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
 from services.gateway.tls import Tls
+from services.gateway.wire import WireCheck
 from voxrelay.errors import Unavailable
 
 Registration = Callable[[Any], Sequence[str]]
@@ -53,7 +54,7 @@ class RpcPort:
         self._hub, self._settings, self._tls = hub, settings, tls
         self._server = grpc.aio.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"),
-            interceptors=[recognition.KeyCheck(gate)],
+            interceptors=[recognition.KeyCheck(gate), WireCheck()],
             options=channel_options(settings),
             maximum_concurrent_rpcs=settings.grpc_max_calls,
             compression=COMPRESSIONS[settings.grpc_compression],
@@ -71,7 +72,7 @@ class RpcPort:
             port = self._server.add_secure_port(address, self._tls.grpc_credentials())
         else:
             port = self._server.add_insecure_port(address)
-        await self._tell_health()
+        await self.tell_health()
         await self._server.start()
         self._watching = asyncio.create_task(self._watch())
         return port
@@ -89,9 +90,9 @@ class RpcPort:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AT_HEALTH_EVERY_S)
-            await self._tell_health()
+            await self.tell_health()
 
-    async def _tell_health(self) -> None:
+    async def tell_health(self) -> None:
         """Recognition serves while sessions can be opened; the other services have their engines loaded before the port opens."""
         for name in self._others:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)

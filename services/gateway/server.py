@@ -30,9 +30,14 @@ from voxrelay.telemetry import fields
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+FALSE_ALARM = "ASGI callable returned without completing handshake."  # uvicorn's, of every WebSocket that is refused with an HTTP answer
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 DRAIN_LOOK_S = 0.2
 READY_WITHIN_S = 5.0  # after that it listens all the same, and /ready tells what is missing
+
+
+def _is_alarm(record: logging.LogRecord) -> bool:
+    return record.msg != FALSE_ALARM
 
 
 class GatewayServer:
@@ -81,6 +86,9 @@ class GatewayServer:
             raise self._failure
 
     def stop(self) -> None:
+        """Returns when it has ended; it may have ended already."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
@@ -123,6 +131,7 @@ class GatewayServer:
         )
         for name in UVICORN_LOGGERS:  # they would write every address with its query, and a key may stand in it
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_is_alarm)
         server = uvicorn.Server(config)
         rpc = RpcPort(self._hub, self._gate, self._settings, self._tls, self._rpc_services)
         self.grpc_port = await rpc.start(f"{self._host}:{self._settings.grpc_port}")
@@ -130,6 +139,7 @@ class GatewayServer:
         deadline = self._loop.time() + READY_WITHIN_S
         while not serving.done() and not (server.started and (self._hub.is_ready or self._loop.time() > deadline)):
             await asyncio.sleep(0.01)
+        await rpc.tell_health()
         self._listening.set()
         log.info("The gateway listens.", extra=fields(port=self.port, grpc_port=self.grpc_port))
         stopping = asyncio.create_task(self._stopping.wait())

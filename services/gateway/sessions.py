@@ -69,7 +69,7 @@ class _Channel:
     """The way of one session onto the log: sequence, stamps, acknowledgements."""
 
     def __init__(self, hub: SessionHub, session_id: str, topic: Topic, lane: Lane, traceparent: str) -> None:
-        self._hub, self.session_id, self._topic, self._name, self._traceparent = hub, session_id, topic, topic.name(lane), traceparent
+        self._hub, self.session_id, self._topic, self._name, self.traceparent = hub, session_id, topic, topic.name(lane), traceparent
         self.lane = lane
         self.last_sent_at = hub.clock()
         self._sequence = 0
@@ -102,7 +102,7 @@ class _Channel:
             await asyncio.sleep(RETRY_S)
         now = self._hub.clock()
         sequence = self._sequence + 1
-        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self._traceparent)
+        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self.traceparent)
         key, value, headers = codec.encode(event, self._topic.encoding)
         size = len(value)
 
@@ -163,6 +163,10 @@ class LiveSession:
     def frames_received(self) -> int:
         """Frames of the session's own rate that are on the log or on their way there."""
         return self._frames_sent
+
+    @property
+    def traceparent(self) -> str:
+        return self._channel.traceparent
 
     @property
     def audio_seconds(self) -> float:
@@ -393,9 +397,9 @@ class _Nobody:
 class SpeechRequest:
     """One text on its way to speech; ``pieces`` gives the audio while it is made."""
 
-    def __init__(self, hub: SessionHub, session_id: str, caller: Caller) -> None:
-        self._hub, self.id, self.caller = hub, session_id, caller
-        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused] = asyncio.Queue()
+    def __init__(self, hub: SessionHub, session_id: str, caller: Caller, *, has_place: bool) -> None:
+        self._hub, self.id, self.caller, self.has_place = hub, session_id, caller, has_place
+        self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused | None] = asyncio.Queue()
         self._last = 0
 
     def push(self, event: Event) -> None:
@@ -407,13 +411,15 @@ class SpeechRequest:
         """Nothing falls due by itself."""
 
     async def pieces(self) -> AsyncIterator[SynthesisProduced]:
-        """In order; ends after the last. Raises ``Refused`` when synth refuses or does not answer in time."""
+        """In order; ends after the last, or with ``leave``. Raises ``Refused`` when synth refuses or does not answer in time."""
         try:
             while True:
                 try:
                     piece = await asyncio.wait_for(self._pieces.get(), self._hub.settings.stage_timeout_s)
                 except TimeoutError:
                     raise Refused("STAGE_TIMEOUT", "No answer from synth; try again in a moment.") from None
+                if piece is None:
+                    return
                 if isinstance(piece, SynthesisRefused):
                     raise Refused(piece.code, piece.message)
                 yield piece
@@ -421,6 +427,11 @@ class SpeechRequest:
                     return
         finally:
             self._hub.drop(self.id)
+
+    def leave(self) -> None:
+        """Nobody wants the rest any more."""
+        self._pieces.put_nowait(None)
+        self._hub.drop(self.id)
 
 
 class SessionHub:
@@ -527,12 +538,20 @@ class SessionHub:
         ending.add_done_callback(self._leaving.discard)
         session.leave()
 
-    async def speak(self, caller: Caller, request: SynthesisRequested) -> SpeechRequest:
-        """One whole text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does."""
-        session_id = await self._admit(caller)
-        speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller)
+    async def speak(self, caller: Caller, request: SynthesisRequested, within: LiveSession | None = None) -> SpeechRequest:
+        """One text on its way to speech, filed under the caller. Raises ``Refused`` as ``open`` does.
+
+        ``within`` an open session it takes no further place, and a gateway that is ending lets it finish.
+        """
+        if within is None:
+            session_id, traceparent = await self._admit(caller), new_traceparent()
+        elif self.is_ready:
+            session_id, traceparent = self._mint(), within.traceparent
+        else:
+            raise Refused("NOT_READY", "This gateway gives up its partitions at this moment; connect again.")
+        speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller, has_place=within is None)
         try:
-            await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", new_traceparent()).send(replace(request, owner=caller.owner))
+            await _Channel(self, session_id, SYNTHESIS_REQUESTED, "live", traceparent).send(replace(request, owner=caller.owner))
         except BaseException:
             self.drop(session_id)
             raise
@@ -542,7 +561,7 @@ class SessionHub:
         session = self._sessions.pop(session_id, None)
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
-        if session is not None:
+        if isinstance(session, LiveSession) or (session is not None and session.has_place):
             leaving = asyncio.ensure_future(self.gate.leave_place(session.caller, session_id))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from voxrelay.events import SegmentTranscribed, SpeakerSegment, UtteranceEndReason
+from voxrelay.events import Engine, SegmentTranscribed, SpeakerSegment, UtteranceEndReason
 from voxrelay.join import JoinedUtterance
 
 
@@ -54,6 +54,7 @@ class Final:
     utterance: JoinedUtterance
     end_reason: str
     sequence: int = 0
+    engine: Engine = field(default_factory=Engine)  # it found the words
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from services.synth.casting import names_in, voice_names
 from services.synth.engine import Sentence, Spoken, Synthesizer
-from services.synth.script import names_in, sentences, turns, voice_names
 from voxrelay.audio import Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32, seconds
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested, WordSpoken
 from voxrelay.resampling import StreamResampler
+from voxrelay.script import sentences, turns
 
 VARIANTS = ("f2", "m3", "f4", "m7", "f5")  # of the base voice, for the speakers after the first
 USUAL_LANGUAGE = "en-us"

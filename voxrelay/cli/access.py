@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from rich.table import Column, Table
 
-from voxrelay.cli.console import Failure, err, out, print_json
+from voxrelay.cli.console import Failure, err, print_json, print_table
 from voxrelay.plans import PLANS, UNLIMITED, Plan
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage.access import AccessStore, Key
@@ -97,7 +97,7 @@ def list_keys(as_json: bool = AS_JSON, data: Path = DATA) -> None:
         numbers = (_number(plan.requests_per_minute), _number(plan.concurrent_sessions))
         models, admin = ", ".join(plan.models) or "all", "yes" if key.is_admin else "no"
         table.add_row(key.key_id, key.name, key.plan, key.state(time.time()), _when(key.created_at), _when(key.expires_at), *numbers, models, admin)
-    out.print(table, soft_wrap=False, crop=False, overflow="ignore")
+    print_table(table)
 
 
 @keys.command()
@@ -169,7 +169,7 @@ def list_users(as_json: bool = AS_JSON, data: Path = DATA) -> None:
     table = Table("name", "key", "created (UTC)", box=None)
     for user in found:
         table.add_row(user.name, user.key_id, _when(user.created_at))
-    out.print(table)
+    print_table(table)
 
 
 @users.command()

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
+WIDE_CHARACTERS = 400
 LABELS_LEFT_OUT = ("language", "keywords")
 NUMBERS_SHOWN = {"pitch_hz": "pitch", "words_per_minute": "pace", "energy_dbfs": "level", "snr_db": "SNR"}
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -26,6 +28,11 @@ class Failure(Exception):
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def print_table(table: Table) -> None:
+    """Lines wider than the terminal rather than cut: people and scripts take whole ids from them."""
+    Console(width=WIDE_CHARACTERS, highlight=False).print(table)
 
 
 def clock(at_s: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from rich.table import Column, Table
 
-from voxrelay.cli.console import Failure, err, out, print_final, print_json
+from voxrelay.cli.console import Failure, err, out, print_final, print_json, print_table
 from voxrelay.export import FORMATS
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.shapes import hit_json, session_json, stored_json, summary_json
@@ -67,7 +67,7 @@ def list_sessions(
             ", ".join(summary.speakers),
             "yes" if summary.is_complete else "no",
         )
-    out.print(table, soft_wrap=False, crop=False, overflow="ignore")
+    print_table(table)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.table import Column, Table
 
-from voxrelay.cli.console import Failure, out, print_json
+from voxrelay.cli.console import Failure, print_json, print_table
 from voxrelay.cli.sessions import AS_JSON, DATA, stored_views
 from voxrelay.shapes import usage_json
 
@@ -30,7 +30,7 @@ def usage(
     table = Table(*(Column(name, no_wrap=True) for name in ("day", "key", "sessions", "audio", "syntheses", "characters")), box=None)
     for of in found:
         table.add_row(str(of.day), of.owner or "(none)", str(of.sessions), f"{of.audio_seconds:.1f} s", str(of.syntheses), str(of.characters))
-    out.print(table, soft_wrap=False, crop=False, overflow="ignore")
+    print_table(table)
 
 
 def _day(text: str) -> date | None:

@@ -8,6 +8,7 @@ import logging
 import math
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Gate:
         self._spent: dict[str, int] = {}  # the minute in which a subject had all its requests
         self._places: dict[str, _Place] = {}
         self._renewing = asyncio.Lock()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by key
         self._outage_until = 0.0
         self.are_keys_needed = are_keys_always_needed  # as it was seen last
 
@@ -203,7 +205,8 @@ class Gate:
         if not caller.owner or not (plan.concurrent_sessions or plan.minutes_per_month):
             return
         limits = self._needed_store().limits
-        most_s = await self._ask(lambda: limits.take_place(caller.owner, plan, session_id, self._gateway))
+        async with self._turns[caller.owner]:  # behind the sessions of this key that are leaving: who ends one may begin the next at once
+            most_s = await self._ask(lambda: limits.take_place(caller.owner, plan, session_id, self._gateway))
         self._places[session_id] = _Place(caller, most_s)
 
     def hear(self, session_id: str, audio_seconds: float) -> None:
@@ -220,7 +223,7 @@ class Gate:
         place, store = self._places.pop(session_id, None), self._store
         if place is None or store is None:
             return
-        async with self._renewing:  # a renewal on its way would take the place again
+        async with self._turns[caller.owner], self._renewing:  # a renewal on its way would take the place again
             try:
                 await self._ask(lambda: store.limits.leave_place(session_id, self._gateway, place.audio_seconds))
             except Refused:

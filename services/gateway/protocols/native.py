@@ -153,6 +153,7 @@ class NativeConnection:
         except ValueError:
             raise Refused("INVALID_MESSAGE", "A text message must be JSON; send audio in binary messages.") from None
         kind = message.get("type") if isinstance(message, dict) else None
+        kind = kind if isinstance(kind, str) else None  # it is looked up in tables
         handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "configure": self._configure,
             "audio": self._audio,

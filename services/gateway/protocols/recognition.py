@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from typing import Any
@@ -82,6 +82,16 @@ def _refusing(handler: Any, refused: Refused) -> Any:
     return make(refuse, handler.request_deserializer, handler.response_serializer)
 
 
+async def _within(seconds: float, operation: Coroutine[Any, Any, Any]) -> Any:
+    """What an operation of the library gives; ``TimeoutError`` after so long. It is never cancelled, which it may not notice: it ends with its call."""
+    running = asyncio.ensure_future(operation)
+    running.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be there to take it
+    done, _ = await asyncio.wait((running,), timeout=seconds)
+    if not done:
+        raise TimeoutError
+    return running.result()
+
+
 class StreamingCall:
     """One StreamingRecognize. Reading and writing are two tasks; whichever fails ends both.
 
@@ -113,12 +123,17 @@ class StreamingCall:
                 await self._last_words(reading, writing)
             await writing
         finally:
+            await asyncio.shield(asyncio.ensure_future(self._end(tasks)))  # a client that cancels now does not keep the session from ending
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        try:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._intake is not None:
                 self._intake.abandon()
             await self._session.close(self._reason)
+        finally:
             self._session.leave()
 
     async def _last_words(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
@@ -138,7 +153,7 @@ class StreamingCall:
         """The next request, None after the last. Raises ``Refused`` SESSION_IDLE, SESSION_LIFETIME."""
         settings, left_s = self._hub.settings, self._deadline - self._hub.clock()
         try:
-            request = await asyncio.wait_for(self._context.read(), min(settings.idle_s, max(0.0, left_s)))
+            request = await _within(min(settings.idle_s, max(0.0, left_s)), self._context.read())
         except TimeoutError:
             if left_s <= settings.idle_s:
                 raise Refused("SESSION_LIFETIME", f"A call lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
@@ -187,7 +202,7 @@ class StreamingCall:
     async def _send(self, response: Any) -> None:
         """Returns when the client's window has taken it. Raises ``Refused`` when it does not for too long."""
         try:
-            await asyncio.wait_for(self._context.write(response), SEND_TIMEOUT_S)
+            await _within(SEND_TIMEOUT_S, self._context.write(response))
         except TimeoutError:
             log.info("A client did not read its results.", extra=fields(session=self._session.id))
             raise Refused("CLIENT_TOO_SLOW", "Results were not read fast enough; they are kept and can be fetched by the session's id.") from None

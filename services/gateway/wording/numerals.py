@@ -102,8 +102,9 @@ def spoken_numbers(words: Sequence[WrittenWord]) -> Iterator[tuple[int, int, str
 
 def _written_digits(words: Sequence[WrittenWord], start: int, end: int) -> Iterator[tuple[int, int, str]]:
     for place in range(start, end):
-        digits = "".join(letter for letter in words[place].heard if letter.isdigit())
-        if digits:
+        heard = words[place].heard
+        digits = "".join(letter for letter in heard if letter.isdigit())
+        if len(digits) >= LEAST_SERIES or (digits and not heard[0].isalpha()):  # "21st" is a number, "b2b" is none
             yield place, place + 1, digits
 
 

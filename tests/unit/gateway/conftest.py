@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -36,6 +37,7 @@ from voxrelay.events import (
     UtteranceEnded,
     UtteranceStarted,
     Word,
+    WordSpoken,
 )
 from voxrelay.process import ServiceThreads
 from voxrelay.service import ProjectionPart, Service, StagePart
@@ -162,14 +164,27 @@ class ScriptedText(_Scripted):
 
 
 class ScriptedSynth(_Scripted):
+    """Three pieces of 1000 samples for every text, with its words in the first; 'nobody' is no voice; a text with HOLD waits to be released."""
+
+    requests: ClassVar[list[SynthesisRequested]] = []  # of all gateways: a test looks for its own words
+    release: ClassVar[threading.Event] = threading.Event()
+
     def process(self, batch: Sequence[Event]) -> Iterator[Event]:
         for event in batch:
-            if isinstance(event.payload, SynthesisRequested) and event.payload.voice:
+            asked = event.payload
+            if not isinstance(asked, SynthesisRequested):
+                continue
+            self.requests.append(asked)
+            if asked.voice == "nobody":
                 yield Event(event.session_id, SynthesisRefused("UNKNOWN_VOICE", "There is no such voice."))
-            elif isinstance(event.payload, SynthesisRequested):
-                rate_hz = event.payload.sample_rate_hz or 22_050
-                for index in range(3):
-                    yield Event(event.session_id, SynthesisProduced(index, index == 2, index * 1000, rate_hz, b"\x01\x02" * 1000))
+                continue
+            if "HOLD" in asked.text:
+                self.release.wait(20)
+            rate_hz = asked.sample_rate_hz or 22_050
+            words = tuple(WordSpoken(word, 0.01 * index) for index, word in enumerate(asked.text.split()))
+            for index in range(3):
+                said = words if index == 0 else ()
+                yield Event(event.session_id, SynthesisProduced(index, index == 2, index * 1000, rate_hz, b"\x01\x02" * 1000, said))
 
 
 def scripted_service() -> Service:

@@ -146,3 +146,12 @@ def test_speakers_change_no_final_and_a_patient_one_tells_none() -> None:
     assert _finals(_push(Assembly(SessionConfig(), 1.0), session("s"))) == EXPECTED
     assert len(_speakers(_push(Assembly(SessionConfig(), 1.0), session("s")))) == 2
     assert not _speakers(_push(Assembly(SessionConfig(), 1.0, is_patient=True), session("s")))
+
+
+def test_a_final_says_why_its_utterance_ended_however_late_that_comes() -> None:
+    events = [event for event in session("s") if event.producer in ("denoise", "transcribe") and not isinstance(event.payload, StageFinished)]
+    boundaries = [replace(e, payload=replace(e.payload, reason="finalize")) for e in events if isinstance(e.payload, UtteranceEnded)]
+    others = [event for event in events if not isinstance(event.payload, UtteranceEnded)]
+    without_numbers = [replace(event, sequence=0) for event in (*others, *boundaries)]
+    updates = _push(Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0), without_numbers)
+    assert [update.end_reason for update in updates if isinstance(update, Final)] == ["finalize", "finalize"]

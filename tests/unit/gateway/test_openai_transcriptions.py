@@ -238,12 +238,12 @@ def test_files_have_a_largest_size(make_gateway: Callable[..., GatewayServer]) -
 
 @pytest.mark.conformance("openai", "key Authorization: Bearer", "done")
 def test_a_key_is_asked_for(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
-    key = access.create_key("somebody", "enterprise")[1]
+    _, secret = access.create_key("somebody", "enterprise")
     gateway = make_gateway(database_url=access.url)
     refused = post(gateway)
     assert (refused.status_code, error(refused)["code"]) == (401, "invalid_api_key")
     url = f"http://127.0.0.1:{gateway.port}{TRANSCRIPTIONS}"
-    assert httpx.post(url, files={"file": ("a.wav", _wav())}, headers={"authorization": f"Bearer {key}"}, timeout=30).status_code == 200
+    assert httpx.post(url, files={"file": ("a.wav", _wav())}, headers={"authorization": f"Bearer {secret}"}, timeout=30).status_code == 200
 
 
 # --- streams --------------------------------------------------------------------------------------------------------------------

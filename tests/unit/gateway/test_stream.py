@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import socket as socket_module
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from services.gateway.updates import Speakers, SpeechStarted
 from tests.unit.gateway import conftest
 from tests.unit.gateway.test_native import everything, of
 from voxrelay.events import SpeakerSegment, UtteranceEnded
+from voxrelay.storage.access import AccessStore
 
 CHUNK = np.zeros(1600, dtype="<f4")
 CLOSE = json.dumps({"type": "close_stream"})
@@ -234,13 +234,14 @@ async def test_nobody_waits_for_words(make_gateway: Callable[..., GatewayServer]
     assert messages[-1]["type"] == "closed"
 
 
-async def test_keys_idle_and_no_audio_at_all(make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(api_keys_sha256=(hashlib.sha256(b"right").hexdigest(),), idle_s=0.3)
+async def test_keys_idle_and_no_audio_at_all(make_gateway: Callable[..., GatewayServer], access: AccessStore) -> None:
+    _, right = access.create_key("somebody", "enterprise")
+    gateway = make_gateway(database_url=access.url, idle_s=0.3)
     async with dial(gateway) as socket:
         assert of(await everything(socket), "error")[0]["error"]["code"] == "UNAUTHORIZED"
-    async with dial(gateway, "?api_key=right") as socket:
+    async with dial(gateway, f"?api_key={right}") as socket:
         assert of(await everything(socket), "error")[0]["error"]["code"] == "SESSION_IDLE"
-    async with dial(gateway, "?api_key=right") as socket:
+    async with dial(gateway, f"?api_key={right}") as socket:
         await socket.send(CLOSE)
         assert [message["type"] for message in await everything(socket)] == ["closed"]
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from services.synth.casting import voice_names
 from services.synth.engine import Mark, Sentence, Spoken, Voice
-from services.synth.script import LONGEST_SENTENCE, Turn, sentences, turns, voice_names
 from services.synth.stage import SynthStage
 from voxrelay.audio import float32_from_pcm_s16le
 from voxrelay.events import Engine, Event, SynthesisProduced, SynthesisRefused, SynthesisRequested
+from voxrelay.script import LONGEST_SENTENCE, Turn, sentences, turns
 
 WORD = 4000  # samples
 

@@ -37,6 +37,7 @@ RAW_WITHOUT_A_RATE = ("linear16", "linear32")
 TELEPHONE_RATE_HZ = 8000
 REDACTIONS = ("pci", "numbers", "aggressive_numbers", "ssn")
 NEVER = 0  # as endpointing
+ENGLISH = "en"  # what is meant where no language is named, if the engine in use knows it; otherwise it detects
 
 
 # --- how a value is read: (name, text) to the value, or Refused -------------------------------------------------------
@@ -151,11 +152,17 @@ class Parameter:
     default: Any = None
     is_list: bool = False  # repeated keys; else the key may be there once
 
+    @property
+    def line(self) -> str:
+        """Its row in docs/protocols/deepgram.md."""
+        default = "" if self.default in (None, ()) else f"`{str(self.default).lower() if isinstance(self.default, bool) else self.default}`"
+        return f"| `{self.name}` | {default} | {self.standing} | {self.says}{'; may be repeated' if self.is_list else ''} |"
+
 
 COMMON: tuple[Parameter, ...] = (
     Parameter("model", text, "done", "any name selects the engine in use; `model_info` names it"),
     Parameter("version", text, "accepted without effect", "there is one version of the engine in use"),
-    Parameter("language", text, "done", "BCP 47 tag; `multi` has it detected; one that the engine does not know is refused", "en"),
+    Parameter("language", text, "done", "BCP 47 tag; `multi` has it detected; one that the engine does not know is refused; left out, it is English"),
     Parameter("encoding", _encoding, "done", "of raw audio; left out, the first bytes say which container it is; `linear32` is 32-bit float"),
     Parameter("sample_rate", whole(1, 10**6), "done", "of raw audio, 8000 to 48000; needed with `linear16` and `linear32`, otherwise 8000"),
     Parameter("channels", whole(1, MAX_CHANNELS), "done", f"of the audio, interleaved, 1 to {MAX_CHANNELS}", 1),
@@ -178,7 +185,7 @@ COMMON: tuple[Parameter, ...] = (
     Parameter("extra", _extra, "done", "`key:value`; comes back as `extra` of the metadata", (), is_list=True),
     Parameter("callback", text, "done", "an http or https address that gets what is answered"),
     Parameter("mip_opt_out", flag, "done", "nothing here trains on anybody's audio; with `true` the audio is not stored either", False),
-    Parameter("filler_words", flag, "accepted without effect", "what the engine hears is written", False),
+    Parameter("filler_words", flag, "done", "'uh' and 'um' stay; they are left out otherwise", False),
     Parameter("tier", text, "accepted without effect", "older part of a model's name"),
     Parameter("alternatives", whole(1, 1), "accepted without effect", "one alternative is given; more are refused", 1),
     Parameter("voice", flag, "done", "ours: how it sounds, as `voice` of the alternative", False),
@@ -245,7 +252,8 @@ def read(query: Iterable[tuple[str, str]], table: Sequence[Parameter]) -> dict[s
             raise Refused("INVALID_PARAMETER", f"'{name}' may be given {MAX_VALUES} times.")
         else:
             values[name] = (*values[name], value)
-    values["redact"] = tuple(dict.fromkeys(part for parts in values["redact"] for part in parts))
+    if "redact" in rows:
+        values["redact"] = tuple(dict.fromkeys(part for parts in values["redact"] for part in parts))
     return values
 
 
@@ -256,6 +264,7 @@ def wording_of(values: dict[str, Any]) -> Wording:
         numerals=values["numerals"],
         dictation=values["dictation"],
         profanity_filter=values["profanity_filter"],
+        filler_words=values["filler_words"],
         redact=values["redact"],
         replace=values["replace"],
         search=values["search"],
@@ -267,7 +276,7 @@ def asked_of(values: dict[str, Any], settings: GatewaySettings) -> Asked:
     encoding = values["encoding"]
     native: dict[str, Any] = {
         "encoding": ENCODINGS[encoding] if encoding else "auto",
-        "language": values["language"],
+        "language": values["language"] or (ENGLISH if ENGLISH in settings.languages else ""),
         "custom_vocabulary": [term for term in (*values["keyterm"], *values["keywords"]) if term],
         "diarize": bool(values["diarize"] or values["diarize_model"]),
         "attributes": values["voice"],
@@ -289,6 +298,7 @@ class Live:
     asked: Asked
     wording: Wording
     channels: int  # heard each on its own
+    keywords: tuple[str, ...]  # those that Configure does not replace
     has_interims: bool
     has_speech_started: bool
     has_speakers: bool
@@ -313,11 +323,12 @@ def live_of(query: Iterable[tuple[str, str]], settings: GatewaySettings) -> Live
         asked=asked,
         wording=wording_of(values),
         channels=values["channels"] if values["multichannel"] else 1,
+        keywords=tuple(term for term in values["keywords"] if term),
         has_interims=values["interim_results"],
         has_speech_started=values["vad_events"],
         has_speakers="diarize" in asked.config.stages,
         has_voice=values["voice"],
-        has_languages=values["language"].lower() == "multi",
+        has_languages=(values["language"] or "").lower() == "multi",
         is_endpointed=values["endpointing"] != NEVER,
         utterance_end_s=values["utterance_end_ms"] / 1000 if values["utterance_end_ms"] is not None else None,
         tags=values["tag"],

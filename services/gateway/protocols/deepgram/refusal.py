@@ -32,9 +32,13 @@ def request_id_of(session_id: str) -> str:
     return str(uuid.UUID(session_id))
 
 
+def body_of(refused: Refused, request_id: str) -> dict[str, str]:
+    """The error as a body."""
+    return {"err_code": CODES.get(refused.code, refused.code), "err_msg": refused.message, "request_id": request_id}
+
+
 def render(_request: HTTPConnection, refused: Refused, status: int) -> Response:
     """For ``refusals.answer`` and ``refusals.route_class``."""
     request_id = new_request_id()
-    body = {"err_code": CODES.get(refused.code, refused.code), "err_msg": refused.message, "request_id": request_id}
     headers = {"dg-request-id": request_id, "dg-error": refused.message.encode("ascii", "replace").decode()}
-    return JSONResponse(body, 400 if status == BAD_AUDIO else status, headers)
+    return JSONResponse(body_of(refused, request_id), 400 if status == BAD_AUDIO else status, headers)

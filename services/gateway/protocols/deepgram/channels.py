@@ -1,0 +1,68 @@
+"""The sessions behind one socket: one, or one for each channel of the audio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from services.gateway.access.caller import Caller
+from services.gateway.sessions import LiveSession, SessionHub
+from voxrelay.events import EndReason, SessionConfig
+
+
+async def open_all(hub: SessionHub, edge: str, caller: Caller, count: int, traceparent: str) -> list[LiveSession]:
+    """All of them or none. Raises ``Refused`` as ``hub.open`` does."""
+    opened: list[LiveSession] = []
+    try:
+        while len(opened) < count:
+            opened.append(await hub.open(edge, caller, traceparent=traceparent))
+    except BaseException:
+        await leave_all(opened, "failed")
+        raise
+    return opened
+
+
+async def close_all(sessions: Sequence[LiveSession], reason: EndReason) -> None:
+    for session in sessions:
+        await session.close(reason)
+
+
+async def leave_all(sessions: Sequence[LiveSession], reason: EndReason) -> None:
+    """Whatever happens to one of them, the others are left too."""
+    try:
+        await close_all(sessions, reason)
+    finally:
+        for session in sessions:
+            session.leave()
+
+
+class Channels:
+    """What the intake feeds: interleaved audio, split so that each session hears one channel."""
+
+    def __init__(self, sessions: Sequence[LiveSession]) -> None:
+        self._sessions = sessions
+        self._rest = b""
+
+    @property
+    def config(self) -> SessionConfig:
+        return self._sessions[0].config
+
+    @property
+    def has_begun(self) -> bool:
+        return all(session.has_begun for session in self._sessions)
+
+    async def begin(self, config: SessionConfig) -> None:
+        for session in self._sessions:
+            await session.begin(replace(config, channels=1))
+
+    async def send_audio(self, pcm_s16le: bytes) -> None:
+        """Raises ``Refused`` as ``LiveSession.send_audio`` does."""
+        data = self._rest + pcm_s16le
+        frame_bytes = 2 * len(self._sessions)
+        whole = len(data) // frame_bytes * frame_bytes
+        self._rest = data[whole:]
+        frames = np.frombuffer(data[:whole], dtype="<i2").reshape(-1, len(self._sessions))
+        for channel, session in enumerate(self._sessions):
+            await session.send_audio(frames[:, channel].tobytes())

@@ -1,0 +1,121 @@
+"""A WebSocket that speaks, in any protocol's words: reading and writing at the same time, limits, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fastapi import WebSocket, WebSocketDisconnect
+
+from services.gateway.bounds import parse_json
+from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
+from voxrelay.errors import Refused
+from voxrelay.telemetry import REFUSALS
+
+SEND_TIMEOUT_S = 60.0  # a client may play what it has before it reads on
+
+Message = dict[str, Any]
+
+
+class Dialect(Protocol):
+    """A protocol's words; it keeps what one connection has to be remembered for."""
+
+    edge: str
+
+    def opening(self) -> Message:
+        """The first message."""
+        ...
+
+    def take(self, message: Message) -> Sequence[Message]:
+        """One message of the client, done; what is answered at once. Raises ``Refused`` for what ends the connection."""
+        ...
+
+    def tell(self, update: Audio | Flushed | Cleared | Ended) -> Sequence[Message]:
+        """What is said about an update; a piece of audio follows it."""
+        ...
+
+    def refusal(self, refused: Refused) -> tuple[Message, int, str]:
+        """The last message, and the code and reason of the close after it."""
+        ...
+
+
+async def converse(socket: WebSocket, hub: SessionHub, session: LiveSession, speaking: Speaking, dialect: Dialect) -> None:
+    """Until the client closes, vanishes, is refused something or too slow. The session is left in any case."""
+    try:
+        await _send(socket, [dialect.opening()])
+        await _read_and_write(socket, hub, speaking, dialect)
+        await socket.close(1000)
+    except Refused as refused:
+        REFUSALS.labels(dialect.edge, refused.code).inc()
+        message, code, reason = dialect.refusal(refused)
+        try:
+            await _send(socket, [message])
+            await socket.close(code, reason)
+        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+            pass  # it has gone before it could be told
+    except (WebSocketDisconnect, TimeoutError):
+        pass  # it vanished, or reads no more
+    finally:
+        speaking.leave()
+        await session.close()
+        session.leave()
+
+
+async def _read_and_write(socket: WebSocket, hub: SessionHub, speaking: Speaking, dialect: Dialect) -> None:
+    """Whichever fails ends both. Raises what it was."""
+    writing = asyncio.create_task(_write(socket, speaking, dialect))
+    reading = asyncio.create_task(_read(socket, hub, speaking, dialect))
+    try:
+        await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+        if not writing.done():
+            reading.result()
+        await writing
+    finally:
+        for task in (reading, writing):
+            task.cancel()
+        await asyncio.gather(reading, writing, return_exceptions=True)
+
+
+async def _read(socket: WebSocket, hub: SessionHub, speaking: Speaking, dialect: Dialect) -> None:
+    settings = hub.settings
+    deadline = hub.clock() + settings.session_lifetime_s
+    while not speaking.is_closing:
+        left_s = deadline - hub.clock()
+        try:
+            message = await asyncio.wait_for(socket.receive(), min(settings.idle_s, max(0.0, left_s)))
+        except TimeoutError:
+            if left_s <= settings.idle_s:
+                raise Refused("SESSION_LIFETIME", f"A connection lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
+            if speaking.is_busy:
+                continue
+            raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send text, or keep the connection alive.") from None
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1006))
+        await _send(socket, dialect.take(_parsed(message.get("text"))))
+
+
+def _parsed(text: str | None) -> Message:
+    try:
+        message = parse_json(text or "")
+    except ValueError:
+        raise Refused("INVALID_MESSAGE", "Messages must be JSON texts with a 'type'.") from None
+    if not isinstance(message, dict):
+        raise Refused("INVALID_MESSAGE", "A message must be a JSON object with a 'type'.")
+    return message
+
+
+async def _write(socket: WebSocket, speaking: Speaking, dialect: Dialect) -> None:
+    async for update in speaking.updates():
+        await _send(socket, dialect.tell(update))
+        if isinstance(update, Audio) and update.data:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await socket.send_bytes(update.data)
+
+
+async def _send(socket: WebSocket, messages: Sequence[Message]) -> None:
+    for message in messages:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await socket.send_text(json.dumps(message, ensure_ascii=False))
