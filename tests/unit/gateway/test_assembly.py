@@ -98,9 +98,13 @@ def test_what_starts_behind_a_finalize_says_so() -> None:
 
 def test_an_empty_utterance_says_so_in_its_place() -> None:
     assembly = Assembly(SessionConfig(stages=("denoise", "transcribe")), 1.0)
-    events = [Event("s", UtteranceStarted("u1", 0), "denoise", 1), Event("s", transcribed("u1", 0.0, ""), "transcribe", 1)]
+    events = [
+        Event("s", UtteranceStarted("u1", 0), "denoise", 1),
+        Event("s", UtteranceEnded("u1", 0, 8_000, "pause"), "denoise", 2),
+        Event("s", transcribed("u1", 0.0, ""), "transcribe", 1),
+    ]
     updates = _push(assembly, events)
-    assert updates[1:] == [NothingSaid("u1", events[1].payload.end_s)]  # type: ignore[attr-defined]  # it is a transcript
+    assert updates[2:] == [NothingSaid("u1", events[2].payload.end_s)]  # type: ignore[attr-defined]  # it is a transcript
     assert assembly.missing == ["denoise", "transcribe"]
 
 
