@@ -56,10 +56,10 @@ def test_files_in_every_format(found: Any) -> None:
     assert all(logprob <= 0.0 for _, logprob in found["logprobs"])
 
 
-def test_speakers_are_lettered_in_order(found: Any) -> None:
+def test_speakers_are_lettered_from_a_on(found: Any) -> None:
     kinds, speakers, texts = zip(*found["diarized_json"], strict=True)
     assert set(kinds) == {"transcript.text.segment"}
-    assert list(dict.fromkeys(speakers))[:2] == ["A", "B"]
+    assert speakers[0] == "A"
     assert all(texts)
 
 

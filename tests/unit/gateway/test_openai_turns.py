@@ -50,6 +50,13 @@ def test_a_word_is_told_when_it_has_stood_in_so_many_hypotheses_running() -> Non
     assert stable.told == ["one", "two", "three"]
 
 
+def test_where_hypotheses_disagree_with_what_was_told_the_final_says_how_it_goes_on() -> None:
+    stable = StableText(2)
+    heard = ("the cat", "the cat", "a black cat sat", "a black cat sat", "a black cat sat")
+    assert [stable.hear(text.split()) for text in heard] == [[], ["the", "cat"], [], [], []]
+    assert stable.end(["the", "black", "cat", "sat", "down"]) == ["sat", "down"]
+
+
 @pytest.mark.parametrize(
     ("told", "final", "stood_for"),
     [("", "a b", 0), ("a b", "a b c", 2), ("a b", "a c d", 2), ("a b", "b", 1), ("a", "", 0), ("the cat", "the black cat sat", 3)],
@@ -83,6 +90,10 @@ class Platform:
         self._asked: list[int] = []  # finalizes the services have not seen yet
         self._ordinal = self._seen = self._count = 0
         self._open = ""
+
+    @property
+    def utterance_id(self) -> str:
+        return f"u{self._count}"
 
     def start(self) -> None:
         if not self._open:
@@ -179,6 +190,64 @@ def test_deltas_are_the_transcript_and_every_commit_completes_once(agreeing: int
         spoken = [" ".join(words) for words in platform.finals if words]
         runs = {" ".join(spoken[start:end]) for start in range(len(spoken) + 1) for end in range(start, len(spoken) + 1)}
         assert {event["transcript"] for event in completed.values()} <= runs
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(["start", "commit", "deliver", "switch"])),
+            st.tuples(st.just("grow"), st.integers(1, 4)),
+            st.tuples(st.sampled_from(["end", "see"]), st.just([])),
+        ),
+        max_size=40,
+    )
+)
+def test_where_nothing_is_taken_back_the_transcripts_are_the_finals_in_order(steps: list[tuple[Any, ...]]) -> None:
+    """Words are told as soon as they are heard, of utterances that overlap with the results of those before."""
+    platform = Platform(1)
+    for name, *arguments in steps:
+        said_now = [f"{platform.utterance_id}.{index}" for index in range(4)]
+        if name == "grow":
+            platform.interim(said_now[: arguments[0]])
+        else:
+            getattr(platform, name)(*([said_now] if arguments else []))
+    if not platform.turns.is_detecting:
+        platform.commit()
+    platform.end([f"{platform.utterance_id}.{index}" for index in range(4)])
+    platform.finish()
+    transcripts = [event["transcript"].split() for event in platform.events if event["type"] == f"{TRANSCRIPTION}.completed"]
+    told = [word for transcript in transcripts for word in transcript]
+    spoken = [word for words in platform.finals for word in words]
+    assert len(told) == len(set(told))
+    for transcript in transcripts:
+        start = spoken.index(transcript[0]) if transcript else 0
+        assert transcript == spoken[start : start + len(transcript)]
+
+
+def test_an_utterance_is_not_told_before_the_one_in_front_of_it() -> None:
+    platform = Platform(1)
+    platform.switch()
+    platform.start()
+    platform.end(["one"])
+    platform.start()
+    platform.interim(["two"])  # the final of the first is still on its way
+    platform.commit()
+    platform.see(["two"])
+    platform.finish()
+    assert [event["transcript"] for event in platform.events if event["type"].endswith(".completed")] == ["one two"]
+
+
+def test_an_utterance_before_a_commit_belongs_to_it_though_it_is_noticed_later() -> None:
+    platform = Platform(0)
+    platform.switch()
+    platform.commit()
+    platform.start()  # the services have not come to the commit
+    platform.see(["one"])
+    platform.commit()
+    platform.start()
+    platform.see(["two"])
+    platform.finish()
+    assert [event["transcript"] for event in platform.events if event["type"].endswith(".completed")] == ["one", "two"]
 
 
 def test_an_utterance_behind_a_commit_belongs_to_the_next_one() -> None:
