@@ -237,7 +237,7 @@ class Gate:
             await asyncio.sleep(RENEW_EVERY_S)
             beats += 1
             try:
-                await self._look_whether_keys_are_needed()
+                await self.look_whether_keys_are_needed()
                 await self.renew_places()
                 if self._store is not None and self.are_keys_needed and beats % TIDY_EVERY == 0:
                     await self._ask(self._store.limits.tidy)
