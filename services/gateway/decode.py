@@ -54,7 +54,7 @@ FAILURES = (av.error.FFmpegError, ValueError, OSError, MemoryError, OverflowErro
 
 log = logging.getLogger(__name__)
 
-# libav believes headers: a table of four thousand million entries would be allocated before the first of them is read.
+# A header without an end is gathered in one piece of memory, and grows with what is read.
 ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(ALLOCATION_BYTES))
 
 

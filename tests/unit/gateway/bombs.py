@@ -78,7 +78,7 @@ def _atom(data: bytearray, name: bytes) -> int:
 
 
 def mp4_of_four_thousand_million_samples() -> bytes:
-    """Its tables claim 2^32 - 16 samples of one byte: an index of a hundred gigabytes from one kilobyte."""
+    """Its tables claim 2^32 - 16 samples of one byte."""
     data = bytearray(container("mp4", "aac"))
     many = struct.pack(">I", 0xFFFFFFF0)
     at = _atom(data, b"stsz")
