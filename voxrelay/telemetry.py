@@ -17,6 +17,7 @@ ENGINE_SECONDS = Histogram("voxrelay_engine_seconds", "One call of an engine.", 
 BATCH_EVENTS = Histogram("voxrelay_batch_events", "Events a stage handled at once.", ["stage", "lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
 FIRST_RESULT_SECONDS = Histogram("voxrelay_first_result_seconds", "From a session's first audio to its first result.", ["edge"], buckets=_FAST)
 FINAL_SECONDS = Histogram("voxrelay_final_seconds", "From the receipt of the audio behind a final to its sending.", ["edge"], buckets=_FAST)
+LAG_SECONDS = Gauge("voxrelay_gateway_lag_seconds", "How late results of live sessions come: what admission goes by.")
 PUBLISH_SECONDS = Histogram("voxrelay_publish_seconds", "From receipt of a chunk to the log's acknowledgement.", buckets=_FAST)
 
 # --- is it losing? ---

@@ -29,6 +29,7 @@ from voxrelay.topology import stages_to_finish
 @dataclass(slots=True)
 class _Utterance:
     ended: UtteranceEnded | None = None
+    ended_at: float = 0.0  # when that was heard
     transcribed: SegmentTranscribed | None = None
     diarized: SegmentDiarized | None = None
     classified: dict[str, SegmentClassified] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Assembly:
         elif isinstance(payload, UtteranceEnded):
             utterance = self._open.get(payload.utterance_id)
             if isinstance(utterance, _Utterance):
-                utterance.ended = payload
+                utterance.ended, utterance.ended_at = payload, now
                 yield SpeechEnded(payload.utterance_id, seconds(payload.end_sample), payload.reason)
         elif isinstance(payload, FinalizeRequested):
             self._finalizes = payload.ordinal
@@ -90,6 +91,13 @@ class Assembly:
         else:
             yield from self._result(event, now)
         yield from self.due(now)
+
+    def waits_s(self, now: float) -> float:
+        """How long the words of an utterance that is over have been due; 0 when none are."""
+        if "transcribe" not in self._expected:
+            return 0.0
+        over = (utterance for utterance in self._open.values() if isinstance(utterance, _Utterance) and utterance.ended is not None)
+        return next((now - utterance.ended_at for utterance in over if utterance.transcribed is None or not utterance.transcribed.is_final), 0.0)
 
     def due(self, now: float) -> Iterator[Update]:
         """The updates that waiting has brought."""

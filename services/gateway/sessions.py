@@ -18,6 +18,7 @@ from typing import Protocol
 from services.gateway import trail
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
+from services.gateway.admission import Admission
 from services.gateway.assembly import Assembly
 from services.gateway.outbox import Outbox
 from services.gateway.results import ResultReader
@@ -52,6 +53,7 @@ MIN_CHUNK_S = 0.02
 MAX_CHUNK_S = 1.0
 TICK_S = 0.05
 RETRY_S = 0.01
+AHEAD_S = 2.0  # audio a live client may be ahead of real time
 RESUME_WITHIN_S = 40.0
 MOST_FILE_RESULTS = 1_000_000
 PRODUCER = "gateway"
@@ -145,9 +147,9 @@ class LiveSession:
         self._held = bytearray()
         self._frames_sent = 0
         self._finalizes = 0
-        self._opened_at = hub.clock()
+        self._opened_at = self._begun_at = hub.clock()
         self._closing_since: float | None = None
-        self._has_result = False
+        self._has_result = self._is_answered = False
         self._catching_up: list[Event] | None = None  # results that come in while the log is read for earlier ones
         self._visitor: Visitor | None = None
         self._parked_since: float | None = None
@@ -183,6 +185,7 @@ class LiveSession:
     async def begin(self, config: SessionConfig) -> None:
         """Publish the opening. Once, before any audio: what the audio is must be known by then. Raises ``Refused`` for what the plan has not."""
         config = self.config = self._owned(config)
+        self._begun_at = self._hub.clock()
         self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._is_patient)
         await self._channel.send(SessionOpened(config, self._opened_at))
 
@@ -305,7 +308,7 @@ class LiveSession:
 
     async def follow(self, bus: Bus, partition: int, opened_at: float, is_read: Callable[[], bool]) -> None:
         """Become the session that another process had, from what the log knows. Raises ``Refused`` NOT_RESUMABLE, ``Unavailable``."""
-        self._catching_up, self._opened_at = [], opened_at
+        self._catching_up, self._opened_at, self._begun_at, self._is_answered = [], opened_at, opened_at, True
         while not is_read():
             await asyncio.sleep(RETRY_S)
         earlier = await asyncio.to_thread(trail.results, bus, self.id, partition, opened_at)
@@ -363,6 +366,9 @@ class LiveSession:
         now = self._hub.clock()
         if self._closing_since is not None:
             self._closing_since = now
+        self._is_answered = True
+        if event.received_at and self._keeps_real_time(now):
+            self._hub.admission.came(event.producer, now - event.received_at, now)
         for update in self._assembly.push(event, now):
             self._measure(update, event, now)
             self._outbox.put(update)
@@ -380,6 +386,16 @@ class LiveSession:
         elif self._closing_since is not None and now - self._closing_since > self._hub.settings.stage_timeout_s:
             missing = ", ".join(self._assembly.missing) or "the results"
             self._outbox.put(Failed("STAGE_TIMEOUT", f"No answer from {missing}; what it finishes later is kept under the session's id."))
+
+    def waits_s(self, now: float) -> float:
+        """How long something of this session has been due: the echo of its opening, or the words of an utterance that is over."""
+        if self._assembly is None or self._catching_up is not None or not self._keeps_real_time(now):
+            return 0.0
+        return self._assembly.waits_s(now) if self._is_answered else now - self._begun_at
+
+    def _keeps_real_time(self, now: float) -> bool:
+        """A file that is sent as fast as it reads, or work in the bulk lane, says nothing of the pace of live sessions."""
+        return self._channel.lane == "live" and self.audio_seconds <= now - self._begun_at + AHEAD_S
 
     def _measure(self, update: Update, event: Event, now: float) -> None:
         if not self._has_result and isinstance(update, Interim | Final):
@@ -439,6 +455,7 @@ class SessionHub:
 
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
+        self.admission = Admission(settings.max_lag_s)
         self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
@@ -485,6 +502,8 @@ class SessionHub:
 
         Raises ``Refused`` when the gateway is full, ending, late, or owns no partition yet, and when the caller's plan has no room.
         """
+        if lane == "live":
+            self.admission.check(self.clock())
         session_id = await self._admit(caller)
         channel = _Channel(self, session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
         session = self._sessions[session_id] = LiveSession(
@@ -619,5 +638,7 @@ class SessionHub:
             if not self._partitions and self._reader.ready:
                 self._partitions = await asyncio.to_thread(self._bus.partitions, AUDIO_RECEIVED.name("live"))
             now = self.clock()
-            for session in list(self._sessions.values()):
+            live = list(self._sessions.values())
+            for session in live:
                 session.tick(now)
+            self.admission.waits(max((session.waits_s(now) for session in live if isinstance(session, LiveSession)), default=0.0))

@@ -1,0 +1,122 @@
+"""New live sessions are refused while results come late; those admitted go on, and so does the bulk lane."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from services.gateway.admission import RETRY_AFTER_S, Admission
+from services.gateway.server import GatewayServer
+from tests.unit.gateway import conftest as scripted
+from tests.unit.gateway.test_native import RATE_HZ, _wav, dial, everything, of
+from voxrelay.errors import Refused
+from voxrelay.events import UtteranceEnded
+
+
+def _refuses(admission: Admission, now: float) -> bool:
+    try:
+        admission.check(now)
+    except Refused as refused:
+        return (refused.code, refused.retry_after_s) == ("OVERLOADED", RETRY_AFTER_S)
+    return False
+
+
+def test_late_results_refuse_and_prompt_ones_admit_again() -> None:
+    admission = Admission(2.0)
+    for at in (0.0, 0.1, 0.2):
+        admission.came("transcribe", 0.3, at)
+        admission.came("diarize", 9.0, at)
+    assert _refuses(admission, 0.3)  # the slowest stage decides
+    assert not _refuses(admission, 4.0)  # nothing is known any more
+    for at in (5.0, 5.1, 5.2):
+        admission.came("diarize", 0.5, at)
+    assert not _refuses(admission, 5.3)
+
+
+def test_one_slow_result_among_prompt_ones_refuses_nobody() -> None:
+    admission = Admission(2.0)
+    for at, delay_s in enumerate((0.2, 30.0, 0.2, 0.3)):
+        admission.came("transcribe", delay_s, at / 10)
+    assert not _refuses(admission, 0.5)
+
+
+def test_a_session_that_waits_for_too_long_refuses() -> None:
+    admission = Admission(2.0)
+    admission.waits(2.5)
+    assert _refuses(admission, 0.0)
+    admission.waits(0.0)
+    assert not _refuses(admission, 0.0)
+
+
+class _Stuck:
+    """transcribe: nothing comes while it is held."""
+
+    def __init__(self) -> None:
+        self.is_held = True
+
+    def __call__(self, ended: UtteranceEnded, config: Any) -> Sequence[Any]:
+        while self.is_held:
+            time.sleep(0.01)
+        return scripted.transcribe(ended, config)
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Stuck]:
+    answer = _Stuck()
+    original = scripted.ScriptedResults.__init__
+
+    def held(self: Any, name: str, given: Callable[..., Sequence[Any]]) -> None:
+        original(self, name, answer if name == "transcribe" else given)
+
+    monkeypatch.setattr(scripted.ScriptedResults, "__init__", held)
+    yield answer
+    answer.is_held = False
+
+
+@pytest.mark.conformance("native", "refusal OVERLOADED, 1013 and 503, with Retry-After", "done")
+async def test_a_stage_that_stands_still_refuses_new_sessions_and_the_old_one_ends_well(
+    make_gateway: Callable[..., GatewayServer], stuck: _Stuck
+) -> None:
+    gateway = make_gateway(max_lag_s=0.5)
+    async with dial(gateway) as admitted:
+        await admitted.recv()
+        await admitted.send(bytes(2 * RATE_HZ))
+        while gateway._hub.admission.lag_s(time.time()) <= 0.5:
+            await asyncio.sleep(0.05)
+        async with dial(gateway) as late:
+            assert of(await everything(late), "error")[0]["error"]["code"] == "OVERLOADED"
+            assert late.close_code == 1013
+        with pytest.raises(InvalidStatus) as refusal:
+            await connect(f"ws://127.0.0.1:{gateway.port}/v1/listen?encoding=linear16&sample_rate=16000")
+        assert refusal.value.response.status_code == 503
+        assert refusal.value.response.headers["Retry-After"] == str(RETRY_AFTER_S)
+        stuck.is_held = False
+        answer = await asyncio.to_thread(httpx.post, f"http://127.0.0.1:{gateway.port}/api/process", content=_wav(), timeout=20)
+        assert answer.status_code == 200  # the bulk lane has queues of its own
+        await admitted.send(json.dumps({"type": "close_stream"}))
+        assert [final["transcript"] for final in of(await everything(admitted), "final")] == ["hello u1"]
+    while gateway._hub.admission.lag_s(time.time()) > 0.5:
+        await asyncio.sleep(0.05)
+    async with dial(gateway) as again:
+        await again.send(json.dumps({"type": "close_stream"}))
+        assert of(await everything(again), "closed")
+
+
+async def test_sound_sent_faster_than_it_was_spoken_says_nothing_of_the_pace(make_gateway: Callable[..., GatewayServer], stuck: _Stuck) -> None:
+    gateway = make_gateway(max_lag_s=0.3)
+    async with dial(gateway) as ahead:
+        await ahead.recv()
+        for _ in range(60):
+            await ahead.send(bytes(2 * RATE_HZ))
+        await asyncio.sleep(1.0)
+        async with dial(gateway) as other:
+            assert json.loads(await other.recv())["type"] == "session"
+        stuck.is_held = False
