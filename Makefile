@@ -37,12 +37,14 @@ endif
 test: $(VENV)/dev.stamp ## all tests, with a real Kafka, PostgreSQL and S3 server
 	@SERVICES_ROOT=$(SERVICES_ROOT) scripts/test $(ARGS)
 
-check: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated code, fast tests: offline, under a minute
+lint: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated code
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -4
 	@PYTHON=$(BIN)/python scripts/generate --check
+
+check: lint ## lint and the fast tests: offline, under a minute
 	@$(BIN)/python -m pytest -q tests/unit -m "not slow and not services" -p no:cacheprovider -n auto
 
 fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and documents anew
@@ -72,4 +74,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test check fmt services stack fuzz evaluate bench clean
+.PHONY: help setup run test lint check fmt services stack fuzz evaluate bench clean

@@ -126,6 +126,15 @@ def test_users_log_in_with_their_password_alone(store: AccessStore, database_url
     assert store.log_in("anna", "correct horse") is None
 
 
+def test_gateways_that_start_together_make_one_secret(store: AccessStore, database_url: str) -> None:
+    stores = [store, *(AccessStore(database_url) for _ in range(3))]
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda number: stores[number % 4].signing_secrets(), range(32)))
+    assert len({tuple(secrets.items()) for secrets in found}) == 1
+    for other in stores[1:]:
+        other.close()
+
+
 def test_all_gateways_sign_with_one_secret_and_it_is_rotated(store: AccessStore, clock: Clock, database_url: str) -> None:
     other = AccessStore(database_url, clock)
     first = store.signing_secrets()

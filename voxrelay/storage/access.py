@@ -25,6 +25,7 @@ from voxrelay.storage.limits import Limits
 
 PREFIX = "vr_"
 SECRET_BYTES = 32
+FIRST_ID = "first"  # of a secret: whoever makes it first has made it for all
 
 _keys, _secrets, _users, _signing = database.api_keys, database.key_secrets, database.users, database.signing_secrets
 
@@ -184,11 +185,14 @@ class AccessStore:
     # --- what tokens are signed with ----------------------------------------------------------------------------------------
 
     def signing_secrets(self) -> dict[str, str]:
-        """By id, the one to sign with first; all of them verify. The first call ever makes one."""
-        found = self._rows(select(_signing).order_by(_signing.c.created_at.desc(), _signing.c.secret_id))
+        """By id, the one to sign with first; all of them verify. The first call ever makes one, the same for all who call at once."""
+        query = select(_signing).order_by(_signing.c.created_at.desc(), _signing.c.secret_id)
+        found = self._rows(query)
         if not found:
-            self.rotate_signing()
-            return self.signing_secrets()
+            first = {"secret_id": FIRST_ID, "secret": secrets.token_urlsafe(SECRET_BYTES), "created_at": self._clock()}
+            with answering(), self._writer.begin() as connection:
+                database.upsert(connection, _signing, [first], updates=())
+            found = self._rows(query)
         return {row["secret_id"]: row["secret"] for row in found}
 
     def rotate_signing(self, keep: int = 1) -> None:

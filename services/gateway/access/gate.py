@@ -34,6 +34,7 @@ TIDY_EVERY = 6  # renewals
 OUTAGE_PAUSE_S = 1.0  # after the database failed nobody waits for it for so long
 MOST_CREDENTIAL_CHARACTERS = 4096
 LOGIN_TOKEN_S = 3600
+LOOK_AGAIN_S = 0.5  # forged tokens cost the database at most a query each so often
 LOGINS_PER_MINUTE = 10  # for one user name
 LOGINS_PER_ADDRESS = 30
 MOST_WAITING_LOGINS = 16
@@ -73,7 +74,7 @@ class Gate:
         self._places: dict[str, _Place] = {}
         self._renewing = asyncio.Lock()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by key
-        self._outage_until = 0.0
+        self._outage_until = self._look_again_at = 0.0
         self.are_keys_needed = are_keys_always_needed  # as it was seen last
 
     # --- who comes in --------------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Gate:
 
     async def _caller_of_token(self, token: str) -> Caller:
         store = self._needed_store()
-        claims = tokens.read(token, await self._signing_secrets())
+        claims = tokens.read(token, await self._secrets_of(token))
         if claims is None or claims.ends_at <= self._clock():
             raise Refused("UNAUTHORIZED", "This token is not ours or has expired; ask for a new one.")
         (key,) = await self._keys.get(claims.owner, lambda: self._ask(lambda: (store.key(claims.owner),)))
@@ -185,7 +186,16 @@ class Gate:
 
     async def unseal(self, purpose: str, sealed: str) -> dict[str, Any] | None:
         """The claims sealed for this purpose; None for what is not ours or too old. Raises ``Refused`` NOT_READY."""
-        return tokens.unseal(purpose, sealed, await self._signing_secrets())
+        return tokens.unseal(purpose, sealed, await self._secrets_of(sealed))
+
+    async def _secrets_of(self, token: str) -> dict[str, str]:
+        """The secrets, looked up again where this token was signed with one that was not known a moment ago."""
+        known = await self._signing_secrets()
+        if tokens.secret_id_of(token) not in known and self._clock() >= self._look_again_at:
+            self._look_again_at = self._clock() + LOOK_AGAIN_S
+            self._signing.forget("")
+            known = await self._signing_secrets()
+        return known
 
     async def _signing_secrets(self) -> dict[str, str]:
         store = self._store

@@ -28,3 +28,7 @@ class Recent(Generic[Value]):
             self._kept.clear()
         self._kept[name] = (self._clock() + RECENT_S, found)
         return found
+
+    def forget(self, name: bytes | str) -> None:
+        """Look it up again next time."""
+        self._kept.pop(name, None)

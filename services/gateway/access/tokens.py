@@ -45,6 +45,14 @@ def unseal(purpose: str, sealed: str, secrets: Mapping[str, str]) -> dict[str, A
     return _decode(sealed, secrets, ("exp", "aud"), purpose)
 
 
+def secret_id_of(token: str) -> str:
+    """Which secret it says it was signed with; empty for what is no token."""
+    try:
+        return str(jwt.get_unverified_header(token).get("kid", ""))
+    except jwt.InvalidTokenError:
+        return ""
+
+
 def _encode(payload: dict[str, Any], secrets: Mapping[str, str]) -> str:
     secret_id = next(iter(secrets))
     return jwt.encode(payload, secrets[secret_id], algorithm=ALGORITHM, headers={"kid": secret_id})

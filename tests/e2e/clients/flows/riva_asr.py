@@ -21,7 +21,7 @@ riva.client.add_speaker_diarization_to_config(config, True, 2)
 riva.client.add_endpoint_parameters_to_config(config, 0, 0.0, 600, 0, 0.0, 0.0)
 
 interims, finals, words = 0, [], []
-with riva.client.AudioChunkFileIterator(path, 1600) as chunks:
+with riva.client.AudioChunkFileIterator(path, 1600, riva.client.sleep_audio_length) as chunks:  # at the pace of speech
     streaming = riva.client.StreamingRecognitionConfig(config=config, interim_results=True)
     for response in service.streaming_response_generator(audio_chunks=chunks, streaming_config=streaming):
         for result in response.results:

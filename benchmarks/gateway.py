@@ -1,0 +1,225 @@
+"""One gateway process on one core: live sessions of 100 ms chunks against the time to the broker's acknowledgement, memory and CPU.
+
+    python -m benchmarks.gateway [--sessions 50 200 500 1000 2000] [--seconds 15] [--warm-up 10]
+
+A real broker of its own; no stage runs, so nothing comes back. The gateway has the first core for itself, the broker and this client share the
+others. The client writes frames made beforehand into plain sockets: it is no limit. Acknowledgement is from the gateway's own histogram, which
+begins when a chunk has been read and ends in the producer's delivery report; percentiles are interpolated within its buckets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import re
+import resource
+import secrets
+import selectors
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import OUT, print_table, write_json
+
+RATE_HZ = 16_000
+CHUNK_S = 0.1
+CHUNK = bytes(int(RATE_HZ * CHUNK_S) * 2)
+ADDRESS = f"/ws/v1/transcribe?encoding=linear16&sample_rate={RATE_HZ}&diarize=false&attributes=false"
+BUCKET = re.compile(r'^voxrelay_publish_seconds_bucket\{le="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def frame(payload: bytes) -> bytes:
+    """A masked binary WebSocket message (RFC 6455) with a mask of zeros: the payload as it is."""
+    return b"\x82\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload
+
+
+class Callers:
+    """Sessions on plain sockets; whatever the gateway says is read and dropped."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self._frame = frame(CHUNK)
+        self._selector = selectors.DefaultSelector()
+        self._sockets = [self._call(port) for _ in range(count)]
+        self.late_s = 0.0
+
+    def _call(self, port: int) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        head = f"GET {ADDRESS} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        connection.sendall(f"{head}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        answer = b""
+        while b'"session_id"' not in answer:
+            more = connection.recv(65536)
+            if not more:
+                raise RuntimeError(f"the gateway refused: {answer[:300]!r}")
+            answer += more
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(connection, selectors.EVENT_READ)
+        return connection
+
+    def speak(self, seconds: float) -> None:
+        """Every session one chunk each 100 ms, spread over the 100 ms. ``late_s`` is how far this client fell behind at worst."""
+        start = time.perf_counter()
+        step_s = CHUNK_S / len(self._sockets)
+        number = 0
+        self.late_s = 0.0
+        while (due := start + number * step_s) < start + seconds:
+            now = time.perf_counter()
+            if due > now:
+                time.sleep(due - now)
+            else:
+                self.late_s = max(self.late_s, now - due)
+            for _ in range(max(1, len(self._sockets) // 200)):  # a few at once: sleeping has a price of its own
+                self._sockets[number % len(self._sockets)].sendall(self._frame)
+                number += 1
+            if number % 500 == 0:
+                self._drop_what_came()
+
+    def _drop_what_came(self) -> None:
+        for ready, _ in self._selector.select(0):
+            ready.fileobj.recv(65536)  # type: ignore[union-attr]  # sockets alone are registered
+
+    def hang_up(self) -> None:
+        for connection in self._sockets:
+            connection.close()
+        self._selector.close()
+
+
+@contextmanager
+def gateway_alone() -> Iterator[Any]:
+    """A stack of nothing but the gateway over a broker of its own, pinned to the first core."""
+    from local_services.stack import Stack
+
+    root = OUT / "gateway-services"
+
+    def services(*arguments: str) -> str:
+        command = [sys.executable, str(REPOSITORY / "scripts" / "services"), *arguments, "--root", str(root)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    services("start", "--only", "kafka")
+    try:
+        kafka = json.loads(services("env", "--json", "--only", "kafka"))
+        settings = {
+            "VOXRELAY_DATABASE_URL": f"sqlite:///{OUT / 'gateway.db'}",
+            "VOXRELAY_GATEWAY_MAX_SESSIONS": "5000",
+            "VOXRELAY_GATEWAY_MAX_LAG_S": "1000000",  # no stage runs: every result is late
+            "VOXRELAY_GATEWAY_RESUME_S": "0",
+            "VOXRELAY_GATEWAY_DRAIN_S": "0",
+        }
+        stack = Stack(OUT / "gateway-stack", {**kafka, **settings}, ("gateway",))
+        stack.prepare()
+        stack.start()
+        try:
+            stack.wait_ready()
+            pin(stack)
+            yield stack
+        finally:
+            stack.stop()
+    finally:
+        services("stop", "--wipe")
+
+
+def pin(stack: Any) -> None:
+    """The gateway on the first core; everything else of this benchmark on the rest."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return
+    for thread in Path(f"/proc/{stack.pid('gateway')}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores[:1])
+    os.sched_setaffinity(0, cores[1:])
+
+
+def histogram(url: str) -> list[tuple[float, float]]:
+    """Upper bounds in seconds and how many chunks were acknowledged within them."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:  # noqa: S310  # our own gateway
+        return [(float(bound), float(count)) for bound, count in BUCKET.findall(answer.read().decode())]
+
+
+def share_within(before: list[tuple[float, float]], after: list[tuple[float, float]], share: float) -> float:
+    """The time in seconds within which this share was acknowledged, interpolated inside its bucket."""
+    counts = [(bound, late - early) for (bound, late), (_, early) in zip(after, before, strict=True)]
+    wanted = share * counts[-1][1]
+    lower, below = 0.0, 0.0
+    for bound, count in counts:
+        if count >= wanted:
+            return lower if bound == float("inf") else lower + (bound - lower) * (wanted - below) / max(1.0, count - below)
+        lower, below = bound, count
+    return lower
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def memory_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES / 1e6
+
+
+def measure(stack: Any, sessions: int, warm_up_s: float, seconds: float) -> dict[str, Any]:
+    callers = Callers(stack.port, sessions)
+    pid = stack.pid("gateway")
+    try:
+        callers.speak(warm_up_s)
+        before, cpu_before, started = histogram(stack.url), cpu_s(pid), time.perf_counter()
+        callers.speak(seconds)
+        wall_s = time.perf_counter() - started
+        busy = (cpu_s(pid) - cpu_before) / wall_s
+        late_s = callers.late_s
+        time.sleep(1.0)
+        after = histogram(stack.url)
+        chunks = after[-1][1] - before[-1][1]
+        times = {f"p{int(share * 100)}_ms": round(share_within(before, after, share) * 1000, 1) for share in (0.5, 0.95, 0.99)}
+        expected = sessions * seconds / CHUNK_S
+        return {
+            "sessions": sessions,
+            "acknowledged_share": round(chunks / expected, 3),
+            **times,
+            "cpu_share": round(busy, 2),
+            "memory_mb": round(memory_mb(pid)),
+            "client_late_ms": round(late_s * 1000, 1),
+        }
+    finally:
+        callers.hang_up()
+        time.sleep(2.0)
+
+
+COLUMNS = ("sessions", "p50_ms", "p95_ms", "p99_ms", "cpu_share", "memory_mb", "acknowledged_share", "client_late_ms")
+
+
+def _row(figures: Mapping[str, Any]) -> list[Any]:
+    return [figures[name] for name in COLUMNS]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, nargs="+", default=[50, 200, 500, 1000, 2000])
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--warm-up", type=float, default=10.0)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)), hard))
+    rows = []
+    with gateway_alone() as stack:
+        for sessions in arguments.sessions:
+            rows.append(measure(stack, sessions, arguments.warm_up, arguments.seconds))
+            print(json.dumps(rows[-1]), flush=True)
+    titles = ("sessions", "p50 ms", "p95 ms", "p99 ms", "cores busy", "memory MB", "acknowledged", "client late ms")
+    print_table("Receipt of a chunk to the broker's acknowledgement, one gateway process on one core", titles, [_row(row) for row in rows])
+    write_json("gateway", {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()
