@@ -11,6 +11,7 @@ from typing import Protocol
 from services.gateway.decode import PACKET_ENCODINGS, PROBE_BYTES, RAW_ENCODINGS, ContainerDecoder, RawDecoder, raw_decoder, sniff
 from services.gateway.packets import PacketDecoder
 from services.gateway.parameters import Asked
+from services.gateway.wave_head import MOST_HEAD_BYTES, Incomplete, WaveDecoder, WaveHead, read_head
 from voxrelay.errors import Refused
 from voxrelay.events import SessionConfig
 
@@ -64,8 +65,14 @@ class Intake:
             self._head += data
             if len(self._head) < PROBE_BYTES and self.asked.encoding not in PACKET_ENCODINGS:
                 return
+            try:
+                wave = read_head(self._head)
+            except Incomplete:
+                if len(self._head) < MOST_HEAD_BYTES:
+                    return
+                wave = None
             data, self._head = self._head, b""
-            await self._settle(data)
+            await self._settle(data, wave)
         if self._raw is not None:
             await self._session.send_audio(self._raw.feed(data))
         elif self._container is not None:
@@ -86,6 +93,8 @@ class Intake:
                 await self._session.send_audio(self._raw.feed(data))
             elif self._container is not None:
                 self._container.try_feed(data)
+        if isinstance(self._raw, WaveDecoder):
+            self._raw.finish()
         if self._container is not None and self._forwarding is not None:
             while not self._container.try_finish():
                 self._raise_failure()
@@ -100,8 +109,12 @@ class Intake:
         if self._forwarding is not None:
             self._forwarding.cancel()
 
-    async def _settle(self, head: bytes) -> None:
+    async def _settle(self, head: bytes, wave: WaveHead | None = None) -> None:
         """Decide from the first bytes what this is, and begin the session if the rate is known by that."""
+        if wave is not None and self._channels in (1, wave.channels):
+            self._raw = WaveDecoder(wave)
+            await self._go_on_with(wave.rate_hz, wave.channels)
+            return
         encoding, found = self.asked.encoding, sniff(head)
         is_raw_meant = self.asked.is_encoding_given or self._session.has_begun  # raw audio that goes on after a broken connection begins anyhow
         is_raw = encoding in RAW_ENCODINGS and (is_raw_meant or not found) and found not in UNMISTAKABLE
@@ -138,12 +151,17 @@ class Intake:
             if isinstance(item, Refused):
                 raise item
             rate_hz, pcm = item
-            if not self._session.has_begun:
-                await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=self._channels))
-            elif rate_hz != self._session.config.sample_rate_hz:
-                raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {self._session.config.sample_rate_hz} Hz, as it began.")
+            await self._go_on_with(rate_hz, self._channels)
             await self._session.send_audio(pcm)
             container.taken()
+
+    async def _go_on_with(self, rate_hz: int, channels: int) -> None:
+        """Begin the session with what the audio says it is; one that goes on after a broken connection must have begun so."""
+        if not self._session.has_begun:
+            await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=channels))
+        begun = self._session.config
+        if (rate_hz, channels) != (begun.sample_rate_hz, begun.channels):
+            raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {begun.sample_rate_hz} Hz and {begun.channels} channels.")
 
     def _raise_failure(self) -> None:
         if self._forwarding is not None and self._forwarding.done():
