@@ -112,8 +112,8 @@ class Intake:
     async def _settle(self, head: bytes, wave: WaveHead | None = None) -> None:
         """Decide from the first bytes what this is, and begin the session if the rate is known by that."""
         if wave is not None and self._channels in (1, wave.channels):
-            self._raw = WaveDecoder(wave)
-            await self._go_on_with(wave.rate_hz, wave.channels)
+            self._raw = WaveDecoder(wave, is_mixed=self._channels == 1)
+            await self._go_on_at(wave.rate_hz)
             return
         encoding, found = self.asked.encoding, sniff(head)
         is_raw_meant = self.asked.is_encoding_given or self._session.has_begun  # raw audio that goes on after a broken connection begins anyhow
@@ -151,17 +151,16 @@ class Intake:
             if isinstance(item, Refused):
                 raise item
             rate_hz, pcm = item
-            await self._go_on_with(rate_hz, self._channels)
+            await self._go_on_at(rate_hz)
             await self._session.send_audio(pcm)
             container.taken()
 
-    async def _go_on_with(self, rate_hz: int, channels: int) -> None:
-        """Begin the session with what the audio says it is; one that goes on after a broken connection must have begun so."""
+    async def _go_on_at(self, rate_hz: int) -> None:
+        """Begin the session at the rate the audio says it has; one that goes on after a broken connection must have begun so."""
         if not self._session.has_begun:
-            await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=channels))
-        begun = self._session.config
-        if (rate_hz, channels) != (begun.sample_rate_hz, begun.channels):
-            raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {begun.sample_rate_hz} Hz and {begun.channels} channels.")
+            await self._session.begin(replace(self.asked.config, sample_rate_hz=rate_hz, channels=self._channels))
+        elif rate_hz != self._session.config.sample_rate_hz:
+            raise Refused("INVALID_AUDIO_FORMAT", f"A resumed session goes on with {self._session.config.sample_rate_hz} Hz, as it began.")
 
     def _raise_failure(self) -> None:
         if self._forwarding is not None and self._forwarding.done():

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
 from services.gateway.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, raw_decoder
 from voxrelay.errors import Refused
 
@@ -61,10 +63,12 @@ def _head(layout: bytes, start: int, size: int) -> WaveHead | None:
 
 
 class WaveDecoder:
-    """The samples behind the head as pcm_s16le; what stands behind the samples is dropped."""
+    """The samples behind the head as pcm_s16le, ``is_mixed`` to one channel or interleaved; what stands behind the samples is dropped."""
 
-    def __init__(self, head: WaveHead) -> None:
+    def __init__(self, head: WaveHead, *, is_mixed: bool) -> None:
         self._decoder = raw_decoder(head.encoding)
+        self._mixed = head.channels if is_mixed else 1
+        self._rest = b""  # of a frame whose other channels have not come yet
         self._skip, self._left = head.start, head.most_bytes
         self._is_empty = True
 
@@ -76,7 +80,14 @@ class WaveDecoder:
             samples = samples[: self._left]
             self._left -= len(samples)
         self._is_empty = self._is_empty and not samples
-        return self._decoder.feed(samples)
+        pcm = self._decoder.feed(samples)
+        return pcm if self._mixed == 1 else self._mix(self._rest + pcm)
+
+    def _mix(self, pcm: bytes) -> bytes:
+        whole = len(pcm) // (2 * self._mixed) * 2 * self._mixed
+        self._rest = pcm[whole:]
+        frames = np.frombuffer(pcm[:whole], dtype="<i2").reshape(-1, self._mixed)
+        return bytes(np.rint(frames.mean(axis=1)).astype("<i2").tobytes())
 
     def finish(self) -> None:
         """Raises ``Refused`` TRUNCATED_AUDIO when not one sample came."""

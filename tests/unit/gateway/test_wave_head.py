@@ -74,11 +74,18 @@ def test_samples_come_whole_however_the_stream_is_cut(steps: list[int]) -> None:
     data = head(size=len(samples)) + samples + b"LIST trailing"
     found = read_head(data)
     assert found is not None
-    decoder, heard, at = WaveDecoder(found), b"", 0
+    decoder, heard, at = WaveDecoder(found, is_mixed=True), b"", 0
     for step in (*steps, len(data)):
         heard += decoder.feed(data[at : at + step])
         at += step
     assert heard == samples
+
+
+def test_channels_are_mixed_wherever_the_stream_is_cut() -> None:
+    frames = np.array([[100, 300], [-5, 5], [32767, 32767], [-32768, 0]], dtype="<i2")
+    decoder = WaveDecoder(WaveHead("linear16", RATE_HZ, 2, 0, None), is_mixed=True)
+    heard = b"".join(decoder.feed(bytes([byte])) for byte in frames.tobytes())
+    assert np.frombuffer(heard, dtype="<i2").tolist() == [200, 0, 32767, -16384]
 
 
 @pytest.mark.conformance("native", "WAV sent live, without waiting for more than its head", "done")
