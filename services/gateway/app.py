@@ -14,9 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.gateway import errors, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
+from services.gateway.hub import SessionHub
 from services.gateway.models import HealthAnswer
 from services.gateway.protocols import deepgram, files, login, models, native, openai, page, sessions, speak, stream, usage
-from services.gateway.sessions import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.probe import Checks, ask
 from voxrelay.storage.views import Views

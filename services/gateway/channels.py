@@ -14,8 +14,9 @@ from fastapi import Request
 
 from services.gateway.decode import MAX_CHANNELS, RAW_ENCODINGS, channels_of, decoded, raw_decoder, sniff
 from services.gateway.file_run import FileResult, FileRun
+from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.uploads import SPOOL_BYTES
 from voxrelay.errors import Refused
 

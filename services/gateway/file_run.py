@@ -11,8 +11,9 @@ from typing import IO
 from fastapi import Request
 
 from services.gateway.decode import decoded, sniff
+from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.updates import Closed, Failed, Final
 from voxrelay.errors import Refused
 from voxrelay.events import Engine

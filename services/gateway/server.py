@@ -15,8 +15,8 @@ from services.gateway import browsers
 from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
 from services.gateway.bounds import HEAD_BYTES, PatientProtocol
+from services.gateway.hub import SessionHub
 from services.gateway.rpc import Registration, RpcPort
-from services.gateway.sessions import SessionHub
 from services.gateway.settings import GatewaySettings
 from services.gateway.tls import tls_of
 from voxrelay.bus.api import Bus

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from services.gateway.encode import Sound, StreamEncoder
-from services.gateway.sessions import LiveSession, SessionHub, SpeechRequest
+from services.gateway.hub import SessionHub
+from services.gateway.sessions import LiveSession, SpeechRequest
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested, WordSpoken
 from voxrelay.script import ScriptReader, Turn

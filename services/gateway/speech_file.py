@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 from services.gateway.access.caller import Caller
 from services.gateway.encode import Sound, StreamEncoder
-from services.gateway.sessions import SessionHub, SpeechRequest
+from services.gateway.hub import SessionHub
+from services.gateway.sessions import SpeechRequest
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from fastapi import WebSocket, WebSocketDisconnect
 
 from services.gateway.bounds import parse_json
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.hub import SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from voxrelay.errors import Refused
 from voxrelay.telemetry import REFUSALS

@@ -11,9 +11,9 @@ from services.gateway import parameters
 from services.gateway.access.credentials import QUERY_PARAMETER
 from services.gateway.access.gate import Gate
 from services.gateway.file_run import FileRun
+from services.gateway.hub import SessionHub
 from services.gateway.models import ErrorAnswer, ProcessAnswer
 from services.gateway.parameters import Asked
-from services.gateway.sessions import SessionHub
 from services.gateway.uploads import SPOOL_BYTES, receive
 from voxrelay.errors import Refused
 from voxrelay.shapes import utterance_json

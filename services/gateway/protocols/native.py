@@ -19,9 +19,10 @@ from services.gateway.access.caller import Caller
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.shapes import final_json, interim_json
 from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechStarted, Update
 from voxrelay.errors import Refused

@@ -14,8 +14,8 @@ from services.gateway import errors
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.encode import ENCODINGS, FORMATS, Sound
+from services.gateway.hub import SessionHub
 from services.gateway.models import ErrorAnswer, SpeakRequest, VoiceAnswer, VoicesAnswer
-from services.gateway.sessions import SessionHub
 from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from services.gateway.speech_file import speech_file
 from services.gateway.speech_socket import Message, converse

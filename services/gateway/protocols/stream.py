@@ -19,8 +19,9 @@ from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprot
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
 from services.gateway.decode import raw_decoder
+from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.settings import GatewaySettings
 from services.gateway.updates import Closed, Failed, Speakers
 from voxrelay.errors import Refused

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from services.gateway.access.caller import Caller
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.hub import SessionHub
+from services.gateway.sessions import LiveSession
 from voxrelay.events import EndReason, SessionConfig
 
 

@@ -18,11 +18,12 @@ from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
 from services.gateway.channels import run_all, separate
 from services.gateway.fetching import Reach
+from services.gateway.hub import SessionHub
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.file_parameters import Recorded, recorded_of
 from services.gateway.protocols.deepgram.recorded import answer
 from services.gateway.protocols.deepgram.refusal import request_id_of
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.uploads import SPOOL_BYTES, receive
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.telemetry import REFUSALS, fields

@@ -14,11 +14,12 @@ from services.gateway import errors, refusals
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.flux_parameters import Flux, change_of, flux_of, pause_ms
 from services.gateway.protocols.deepgram.turns import TurnInfo, Turns
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.updates import Closed, Failed
 from services.gateway.wording.wording import text_of
 from voxrelay.errors import Refused

@@ -16,6 +16,7 @@ from services.gateway import errors, refusals
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.callback import Callback
@@ -24,7 +25,7 @@ from services.gateway.protocols.deepgram.configure import Unparsable, configured
 from services.gateway.protocols.deepgram.gaps import Gap
 from services.gateway.protocols.deepgram.messages import NO_ENGINE, metadata_json, model_info, model_uuid, results_json
 from services.gateway.protocols.deepgram.parameters import Live, live_of
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
 from services.gateway.wording.wording import WrittenWord, write
 from voxrelay.errors import Refused

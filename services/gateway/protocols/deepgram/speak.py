@@ -19,9 +19,9 @@ from services.gateway import bodies, errors, refusals
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.fetching import Reach, call_back, checked, fetch
+from services.gateway.hub import SessionHub
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.speak_parameters import REST, Wanted, wanted_of
-from services.gateway.sessions import SessionHub
 from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from services.gateway.speech_file import SpeechFile, speech_file
 from services.gateway.speech_socket import Message, converse

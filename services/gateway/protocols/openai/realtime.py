@@ -16,13 +16,14 @@ from services.gateway import errors
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol, presented
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.openai.client_secrets import unseal
 from services.gateway.protocols.openai.form import choice
 from services.gateway.protocols.openai.refusal import RefusedParameter, error_of
 from services.gateway.protocols.openai.turns import Event, Turns
 from services.gateway.protocols.openai.wishes import RealtimeWishes, of_before_ga, updated
-from services.gateway.sessions import LiveSession, SessionHub
+from services.gateway.sessions import LiveSession
 from services.gateway.updates import Closed, Failed
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason

@@ -15,9 +15,9 @@ from fastapi.responses import Response, StreamingResponse
 from services.gateway import bodies, refusals
 from services.gateway.access.gate import Gate
 from services.gateway.encode import FORMATS
+from services.gateway.hub import SessionHub
 from services.gateway.protocols.openai import refusal
 from services.gateway.protocols.openai.refusal import RefusedParameter
-from services.gateway.sessions import SessionHub
 from services.gateway.speech_file import SpeechFile, speech_file
 from services.gateway.voices import VOICES, of_openai
 from voxrelay.errors import Refused

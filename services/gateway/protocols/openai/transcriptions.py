@@ -15,10 +15,10 @@ from services.gateway import refusals
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
 from services.gateway.file_run import FileRun
+from services.gateway.hub import SessionHub
 from services.gateway.protocols.openai import answers
 from services.gateway.protocols.openai.form import LISTS, OF_TRANSLATIONS, SINGLE, Wishes, check_translation, wishes
 from services.gateway.protocols.openai.refusal import RefusedParameter, error_of, render
-from services.gateway.sessions import SessionHub
 from services.gateway.updates import Closed, Final
 from services.gateway.uploads import SPOOL_BYTES, FormFields, receive
 from voxrelay.errors import Refused

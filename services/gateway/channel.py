@@ -1,0 +1,86 @@
+"""The way of one session onto the log. On the event loop; the producer's threads only report what they delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from voxrelay import codec
+from voxrelay.bus.api import Producer
+from voxrelay.errors import Refused, Unavailable
+from voxrelay.events import Event, Lane, Payload
+from voxrelay.telemetry import PUBLISH_SECONDS
+from voxrelay.topology import Topic
+
+RETRY_S = 0.01
+PRODUCER = "gateway"
+SEQUENCES_A_PROCESS = 1 << 32  # records one gateway process may send for a session before another takes it over
+
+
+def new_traceparent() -> str:
+    """A fresh W3C trace: version, trace id, parent id, sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+class Channel:
+    """The way of one session onto the log: sequence, stamps, acknowledgements."""
+
+    def __init__(
+        self, producer: Producer, clock: Callable[[], float], most_on_its_way: int, session_id: str, topic: Topic, lane: Lane, traceparent: str
+    ) -> None:
+        """``most_on_its_way``: bytes that may be unacknowledged; more wait."""
+        self._producer, self._clock, self._most_on_its_way = producer, clock, most_on_its_way
+        self.session_id, self._topic, self._name, self.traceparent = session_id, topic, topic.name(lane), traceparent
+        self.lane = lane
+        self.last_sent_at = clock()
+        self._sequence = 0
+        self._sent_bytes = 0  # written by the loop alone
+        self._acknowledged_bytes = 0  # written by the producer's thread alone
+        self.failure: Exception | None = None
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        return self._sent_bytes - self._acknowledged_bytes
+
+    @property
+    def last_sequence(self) -> int:
+        return self._sequence
+
+    def go_on_after(self, last_sequence: int) -> None:
+        """Whatever another process still sends for this session has a lower sequence than anything from here."""
+        self._sequence = (last_sequence // SEQUENCES_A_PROCESS + 1) * SEQUENCES_A_PROCESS
+
+    async def settle(self) -> None:
+        """Wait until the log has everything that was sent. Raises ``Refused`` when it took it no more."""
+        while self.unacknowledged_bytes and self.failure is None:
+            await asyncio.sleep(RETRY_S)
+        if self.failure is not None:
+            raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
+
+    async def send(self, payload: Payload) -> None:
+        """Waits while too much is on its way. Raises ``Refused`` when the log took it no more."""
+        while self.unacknowledged_bytes > self._most_on_its_way and self.failure is None:
+            await asyncio.sleep(RETRY_S)
+        now = self._clock()
+        sequence = self._sequence + 1
+        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self.traceparent)
+        key, value, headers = codec.encode(event, self._topic.encoding)
+        size = len(value)
+
+        def delivered(error: Exception | None) -> None:
+            self._acknowledged_bytes += size
+            PUBLISH_SECONDS.observe(self._clock() - now)
+            if error is not None:
+                self.failure = error
+
+        while True:
+            if self.failure is not None:
+                raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
+            try:
+                self._producer.send(self._name, key, value, headers, on_delivered=delivered)
+                break
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+        self._sequence, self.last_sent_at = sequence, now
+        self._sent_bytes += size
