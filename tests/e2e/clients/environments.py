@@ -37,8 +37,10 @@ def client_python(name: str) -> Path:
             return python
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True, timeout=BUILD_WITHIN_S)
-            command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(requirements)]
+            venv = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
+            subprocess.run(venv, check=True, capture_output=True, timeout=BUILD_WITHIN_S)
+            pip = [sys.executable, "-m", "pip", "--python", str(python), "-q", "--disable-pip-version-check"]
+            command = [*pip, "install", "--no-compile", "-r", str(requirements)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_WITHIN_S)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             reason = f"the environment of {name} could not be built from the package index: {str(getattr(error, 'stderr', '') or error)[-300:]}"

@@ -84,7 +84,7 @@ def test_deepgram_3(embedded_url: str, heard_in: Callable[[bytes], set[str]]) ->
 
 @pytest.mark.conformance("openai", "client openai 3.52.0 speech", "done")
 def test_openai(embedded_url: str, heard_in: Callable[[bytes], set[str]]) -> None:
-    found = run_flow("openai", "openai_speech", embedded_url, TEXT)
+    found = run_flow("openai-3.52.0", "openai_speech", embedded_url, TEXT)
     files = {name: _audio(audio) for name, audio in found["formats"].items()}
     files["pcm"] = _wav(files["pcm"], 24_000)
     for audio in files.values():
