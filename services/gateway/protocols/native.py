@@ -24,10 +24,11 @@ from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession
 from services.gateway.shapes import final_json, interim_json
+from services.gateway.socket_reader import last_words, reader_of
 from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechStarted, Update
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
-from voxrelay.telemetry import REFUSALS, fields
+from voxrelay.telemetry import REFUSALS
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ SEND_TIMEOUT_S = 10.0
 RESUME = "resume"  # what the tokens are sealed for
 DELIBERATE = 1000  # close code of a client that meant it; a lost connection looks like one without a code
 MOST_DIGITS = 12
-LAST_WORDS_S = 5.0  # how long an error waits for the results of what was said before it
 
 
 class NativeConnection:
@@ -119,26 +119,14 @@ class NativeConnection:
             self._refusal, self._reason = refused, "failed"
         await self._session.close(self._reason)
         if self._refusal is not None:
-            await asyncio.wait((writing,), timeout=LAST_WORDS_S)
-            if not writing.done():
-                log.info("A refused session's last results were not waited for.", extra=fields(session=self._session.id))
-                self._session.fail(self._refusal.code, self._refusal.message)
+            await last_words(writing, self._refusal, self._session.fail, self._session.id)
 
     # --- in ---
 
     async def _read(self) -> None:
-        settings = self._hub.settings
-        deadline = self._session.opened_at + settings.session_lifetime_s
+        reader = reader_of(self._socket, self._hub, self._session.opened_at, "audio or keep_alive")
         while True:
-            left_s = deadline - self._hub.clock()
-            try:
-                message = await asyncio.wait_for(self._socket.receive(), min(settings.idle_s, max(0.0, left_s)))
-            except TimeoutError:
-                if left_s <= settings.idle_s:
-                    raise Refused("SESSION_LIFETIME", f"A connection lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
-                raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio or keep_alive.") from None
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
+            message = await reader.next()
             if self._session.is_closing:
                 continue  # a client that came back for the last results
             if message.get("bytes") is not None:

@@ -23,6 +23,7 @@ from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession
 from services.gateway.settings import GatewaySettings
+from services.gateway.socket_reader import reader_of
 from services.gateway.updates import Closed, Failed, Speakers
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason, SessionConfig
@@ -93,19 +94,10 @@ class StreamConnection:
     # --- in ---
 
     async def _read(self) -> None:
-        settings = self._hub.settings
-        deadline = self._hub.clock() + settings.session_lifetime_s
+        reader = reader_of(self._socket, self._hub, self._hub.clock(), "audio or keep_alive")
         await self._session.begin(self._config)
         while True:
-            left_s = deadline - self._hub.clock()
-            try:
-                message = await asyncio.wait_for(self._socket.receive(), min(settings.idle_s, max(0.0, left_s)))
-            except TimeoutError:
-                if left_s <= settings.idle_s:
-                    raise Refused("SESSION_LIFETIME", f"A connection lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
-                raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio or keep_alive.") from None
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
+            message = await reader.next()
             received_at = self._hub.clock()
             if message.get("bytes") is not None:
                 await self._take(self._next(None), checked(message["bytes"]), received_at)

@@ -20,17 +20,17 @@ from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.flux_parameters import Flux, change_of, flux_of, pause_ms
 from services.gateway.protocols.deepgram.turns import TurnInfo, Turns
 from services.gateway.sessions import LiveSession
+from services.gateway.socket_reader import last_words, reader_of
 from services.gateway.updates import Closed, Failed
 from services.gateway.wording.wording import text_of
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
-from voxrelay.telemetry import REFUSALS, fields
+from voxrelay.telemetry import REFUSALS
 
 log = logging.getLogger(__name__)
 
 EDGE = "flux"
 SEND_TIMEOUT_S = 10.0
-LAST_WORDS_S = 5.0  # how long an error waits for the results of what was said before it
 LOOK_S = 0.05  # how often it is looked whether silence has ended a turn
 MESSAGES = ("CloseStream", "Configure", "ForceEndTurn")
 CODES = {"INVALID_MESSAGE": "UNPARSABLE_CLIENT_MESSAGE", "INTERNAL": "INTERNAL_SERVER_ERROR"}  # ours: theirs
@@ -81,25 +81,14 @@ class FluxConnection:
             self._refusal, self._reason = refused, "failed"
         await self._session.close(self._reason)
         if self._refusal is not None:
-            await asyncio.wait((writing,), timeout=LAST_WORDS_S)
-            if not writing.done():
-                log.info("A refused session's last results were not waited for.", extra=fields(session=self._session.id))
-                self._session.fail(self._refusal.code, self._refusal.message)
+            await last_words(writing, self._refusal, self._session.fail, self._session.id)
 
     # --- in ---
 
     async def _read(self) -> None:
-        settings = self._hub.settings
+        reader = reader_of(self._socket, self._hub, self._opened_at, "audio, silence too")
         while True:
-            left_s = self._opened_at + settings.session_lifetime_s - self._hub.clock()
-            try:
-                message = await asyncio.wait_for(self._socket.receive(), min(settings.idle_s, max(0.0, left_s)))
-            except TimeoutError:
-                if left_s <= settings.idle_s:
-                    raise Refused("SESSION_LIFETIME", f"A connection lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
-                raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send audio, silence too.") from None
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
+            message = await reader.next()
             if message.get("bytes") is not None:
                 await self._intake.feed(message["bytes"])
             elif await self._handle(message.get("text") or ""):

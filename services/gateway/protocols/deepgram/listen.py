@@ -26,19 +26,19 @@ from services.gateway.protocols.deepgram.gaps import Gap
 from services.gateway.protocols.deepgram.messages import NO_ENGINE, metadata_json, model_info, model_uuid, results_json
 from services.gateway.protocols.deepgram.parameters import Live, live_of
 from services.gateway.sessions import LiveSession
+from services.gateway.socket_reader import last_words, reader_of
 from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
 from services.gateway.wording.wording import WrittenWord, write
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason, Engine
 from voxrelay.join import JoinedWord
-from voxrelay.telemetry import REFUSALS, fields
+from voxrelay.telemetry import REFUSALS
 
 log = logging.getLogger(__name__)
 
 EDGE = "deepgram"
 SILENT_S = 10.0  # without any message; theirs, whatever this gateway's idle_s is
 SEND_TIMEOUT_S = 10.0
-LAST_WORDS_S = 5.0  # how long an error waits for the results of what was said before it
 LOOK_S = 0.1  # how often the gaps between words are looked at
 MOST_REASON_BYTES = 123  # of a close frame
 MOST_ECHOED_CHARACTERS = 1000
@@ -92,25 +92,14 @@ class ListenConnection:
             self._refusal, self._reason = refused, "failed"
         await close_all(self._sessions, self._reason)
         if self._refusal is not None:
-            await asyncio.wait((writing,), timeout=LAST_WORDS_S)
-            if not writing.done():
-                log.info("A refused session's last results were not waited for.", extra=fields(session=self._sessions[0].id))
-                self._sessions[0].fail(self._refusal.code, self._refusal.message)
+            await last_words(writing, self._refusal, self._sessions[0].fail, self._sessions[0].id)
 
     # --- in ---
 
     async def _read(self) -> None:
-        lifetime_s = self._hub.settings.session_lifetime_s
+        reader = reader_of(self._socket, self._hub, self._opened_at, "audio or KeepAlive", idle_s=SILENT_S)
         while True:
-            left_s = self._opened_at + lifetime_s - self._hub.clock()
-            try:
-                message = await asyncio.wait_for(self._socket.receive(), min(SILENT_S, max(0.0, left_s)))
-            except TimeoutError:
-                if left_s <= SILENT_S:
-                    raise Refused("SESSION_LIFETIME", f"A connection lives {lifetime_s:.0f} s at most; open a new one.") from None
-                raise Refused("SESSION_IDLE", f"Nothing came for {SILENT_S:.0f} s; send audio or KeepAlive.") from None
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
+            message = await reader.next()
             data = message.get("bytes")
             if data:
                 self._digest.update(data)

@@ -24,6 +24,7 @@ from services.gateway.protocols.openai.refusal import RefusedParameter, error_of
 from services.gateway.protocols.openai.turns import Event, Turns
 from services.gateway.protocols.openai.wishes import RealtimeWishes, of_before_ga, updated
 from services.gateway.sessions import LiveSession
+from services.gateway.socket_reader import reader_of
 from services.gateway.updates import Closed, Failed
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
@@ -91,19 +92,9 @@ class RealtimeConnection:
     # --- in --------------------------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        settings = self._hub.settings
-        deadline = self._hub.clock() + settings.session_lifetime_s
+        reader = reader_of(self._socket, self._hub, self._hub.clock(), "audio, silence too")
         while True:
-            left_s = deadline - self._hub.clock()
-            try:
-                message = await asyncio.wait_for(self._socket.receive(), min(settings.idle_s, max(0.0, left_s)))
-            except TimeoutError:
-                if left_s <= settings.idle_s:
-                    raise Refused("SESSION_LIFETIME", f"A session lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
-                raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; append audio, silence too.") from None
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1006))
-            await self._take(message.get("text"))
+            await self._take((await reader.next()).get("text"))
 
     async def _take(self, text: str | None) -> None:
         """One event. A mistake in it is answered; raises ``Refused`` where no more can be taken."""
