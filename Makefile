@@ -67,7 +67,7 @@ evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bun
 	@$(BIN)/python -m benchmarks.evaluate
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
-	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency
 
 clean: ## stop the services and remove what was made here

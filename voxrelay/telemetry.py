@@ -10,6 +10,7 @@ from typing import Any, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 _FAST: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_PUBLISHING: Final = (0.002, 0.004, 0.006, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.2, 0.5, 1, 2, 5, 30)
 
 # --- is it late? ---
 QUEUE_SECONDS = Histogram("voxrelay_queue_seconds", "From an event's publishing to its processing.", ["stage", "lane"], buckets=_FAST)
@@ -18,7 +19,7 @@ BATCH_EVENTS = Histogram("voxrelay_batch_events", "Events a stage handled at onc
 FIRST_RESULT_SECONDS = Histogram("voxrelay_first_result_seconds", "From a session's first audio to its first result.", ["edge"], buckets=_FAST)
 FINAL_SECONDS = Histogram("voxrelay_final_seconds", "From the receipt of the audio behind a final to its sending.", ["edge"], buckets=_FAST)
 LAG_SECONDS = Gauge("voxrelay_gateway_lag_seconds", "How late results of live sessions come: what admission goes by.")
-PUBLISH_SECONDS = Histogram("voxrelay_publish_seconds", "From receipt of a chunk to the log's acknowledgement.", buckets=_FAST)
+PUBLISH_SECONDS = Histogram("voxrelay_publish_seconds", "From receipt of a chunk to the log's acknowledgement.", buckets=_PUBLISHING)
 
 # --- is it losing? ---
 EVENTS = Counter("voxrelay_events_total", "Events a stage handled.", ["stage", "lane"])
