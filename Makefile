@@ -45,7 +45,7 @@ lint: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated code
 	@PYTHON=$(BIN)/python scripts/generate --check
 
 check: lint ## lint and the fast tests: offline, under a minute
-	@$(BIN)/python -m pytest -q tests/unit -m "not slow and not services" -p no:cacheprovider -n auto
+	@$(BIN)/python -m pytest -q tests/unit -m "not slow and not services and not sockets" -p no:cacheprovider -n auto
 
 fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and documents anew
 	@PYTHON=$(BIN)/python scripts/generate

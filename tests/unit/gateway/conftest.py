@@ -199,6 +199,13 @@ def scripted_service() -> Service:
     return Service("scripted", parts)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a gateway is marked as such."""
+    for item in items:
+        if {"gateway", "make_gateway"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.sockets)
+
+
 @contextmanager
 def gateways() -> Iterator[Callable[..., GatewayServer]]:
     """Gives what starts gateways; all are stopped at the end."""
