@@ -346,6 +346,7 @@ def test_speakers_are_lettered_beyond_z() -> None:
     given = [letters.of(f"S{number}") for number in range(54)]
     assert (given[0], given[25], given[26], given[53]) == ("A", "Z", "AA", "BB")
     assert letters.of("S1") == "B"
+    assert letters.of("") == "unknown"
 
 
 def test_language_names() -> None:

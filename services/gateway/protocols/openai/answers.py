@@ -41,14 +41,17 @@ def _log(confidence: float) -> float:
     return round(math.log(min(1.0, max(confidence, LEAST_CONFIDENCE))), 4)
 
 
+UNKNOWN = "unknown"
+
+
 class Letters:
-    """Speakers as A, B, …, Z, AA, … in the order they are first heard."""
+    """Speakers as A, B, …, Z, AA, … in the order they are first heard; ``unknown`` where nobody was told apart."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
 
     def of(self, speaker: str) -> str:
-        return self._given.setdefault(speaker, self._letter(len(self._given)))
+        return self._given.setdefault(speaker, self._letter(len(self._given))) if speaker else UNKNOWN
 
     def _letter(self, index: int) -> str:
         letters = string.ascii_uppercase
