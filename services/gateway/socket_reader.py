@@ -24,14 +24,21 @@ class SocketReader:
         self._socket, self._clock, self._idle_s, self._lifetime_s, self._remedy = socket, clock, idle_s, lifetime_s, remedy
         self._ends_at = began_at + lifetime_s
 
+    @property
+    def _lived(self) -> Refused:
+        return Refused("SESSION_LIFETIME", f"A connection lives {self._lifetime_s:.0f} s at most; open a new one.")
+
     async def next(self) -> MutableMapping[str, Any]:
         """With ``bytes`` or ``text``. Raises ``Refused`` SESSION_IDLE, SESSION_LIFETIME, and ``WebSocketDisconnect``."""
         left_s = self._ends_at - self._clock()
+        if left_s <= 0:
+            raise self._lived  # also where the next message waits already
         try:
-            message = await asyncio.wait_for(self._socket.receive(), min(self._idle_s, max(0.0, left_s)))
+            async with asyncio.timeout(min(self._idle_s, left_s)):  # wait_for would make a task of every message
+                message = await self._socket.receive()
         except TimeoutError:
             if left_s <= self._idle_s:
-                raise Refused("SESSION_LIFETIME", f"A connection lives {self._lifetime_s:.0f} s at most; open a new one.") from None
+                raise self._lived from None
             raise Refused("SESSION_IDLE", f"Nothing came for {self._idle_s:.0f} s; send {self._remedy}.") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
