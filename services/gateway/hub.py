@@ -58,6 +58,8 @@ class SessionHub:
     def check(self) -> None:
         """For /ready."""
         self._reader.check()
+        if not self.is_ready:
+            raise Unavailable("The gateway does not know its topics yet.")
         if self.is_draining:
             raise Unavailable("The gateway is ending; it takes no new sessions.")
 
