@@ -44,7 +44,10 @@ lint: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated code
 	@$(BIN)/lint-imports --no-cache | tail -4
 	@PYTHON=$(BIN)/python scripts/generate --check
 
-check: lint ## lint and the fast tests: offline, under a minute
+check: $(VENV)/dev.stamp ## lint and the fast tests beside each other: offline, under a minute
+	@$(MAKE) --no-print-directory -j2 lint fast-tests
+
+fast-tests: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q tests/unit -m "not slow and not services and not sockets" -p no:cacheprovider -n auto
 
 fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and documents anew
@@ -74,4 +77,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fmt services stack fuzz evaluate bench clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz evaluate bench clean

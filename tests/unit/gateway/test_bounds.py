@@ -20,6 +20,8 @@ from tests.unit.gateway import bombs
 from voxrelay.rpc import MAX_MESSAGE_BYTES
 from voxrelay.v1 import services_pb2, services_pb2_grpc
 
+pytestmark = pytest.mark.sockets
+
 DEEP = "[" * 100_000
 
 

@@ -19,6 +19,8 @@ from services.gateway import fetching
 from services.gateway.fetching import Reach, call_back, fetch, is_public
 from voxrelay.errors import Refused
 
+pytestmark = pytest.mark.sockets
+
 PUBLIC = "93.184.215.14"
 LIMIT = 100_000
 Handler = Callable[[bytes, bytes, asyncio.StreamWriter], Awaitable[None]]
