@@ -12,6 +12,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from services.gateway.bounds import parse_json
 from services.gateway.hub import SessionHub
 from services.gateway.sessions import LiveSession
+from services.gateway.socket_reader import reader_of
 from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from voxrelay.errors import Refused
 from voxrelay.telemetry import REFUSALS
@@ -83,20 +84,14 @@ async def _read_and_write(socket: WebSocket, hub: SessionHub, speaking: Speaking
 
 
 async def _read(socket: WebSocket, hub: SessionHub, speaking: Speaking, dialect: Dialect) -> None:
-    settings = hub.settings
-    deadline = hub.clock() + settings.session_lifetime_s
+    reader = reader_of(socket, hub, hub.clock(), "text, or keep the connection alive")
     while not speaking.is_closing:
-        left_s = deadline - hub.clock()
         try:
-            message = await asyncio.wait_for(socket.receive(), min(settings.idle_s, max(0.0, left_s)))
-        except TimeoutError:
-            if left_s <= settings.idle_s:
-                raise Refused("SESSION_LIFETIME", f"A connection lives {settings.session_lifetime_s:.0f} s at most; open a new one.") from None
-            if speaking.is_busy:
+            message = await reader.next()
+        except Refused as refused:
+            if refused.code == "SESSION_IDLE" and speaking.is_busy:
                 continue
-            raise Refused("SESSION_IDLE", f"Nothing came for {settings.idle_s:.0f} s; send text, or keep the connection alive.") from None
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1006))
+            raise
         await _send(socket, dialect.take(_parsed(message.get("text"))))
 
 
