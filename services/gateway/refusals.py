@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -49,6 +50,13 @@ def answer(edge: str, render: Render, request: Request, error: Exception) -> Res
     if response.status_code in (429, 503):
         response.headers["Retry-After"] = str(refused.retry_after_s or RETRY_AFTER_S)
     return response
+
+
+async def refuse_socket(socket: WebSocket, edge: str, refused: Refused) -> None:
+    """The native protocol's last words on a WebSocket that was accepted: the error, then the connection closed with its code."""
+    REFUSALS.labels(edge, refused.code).inc()
+    await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
+    await socket.close(errors.CODES[refused.code].websocket)
 
 
 def route_class(edge: str, render: Render) -> type[APIRoute]:

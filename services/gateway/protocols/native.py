@@ -22,6 +22,7 @@ from services.gateway.bounds import parse_json
 from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
+from services.gateway.refusals import refuse_socket
 from services.gateway.sessions import LiveSession
 from services.gateway.shapes import final_json, interim_json
 from services.gateway.socket_reader import last_words, reader_of
@@ -265,8 +266,6 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
                 session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
             await NativeConnection(socket, hub, gate, session, asked).run(last_sequence)
         except Refused as refused:
-            REFUSALS.labels(EDGE, refused.code).inc()
-            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
-            await socket.close(errors.CODES[refused.code].websocket)
+            await refuse_socket(socket, EDGE, refused)
 
     return routes

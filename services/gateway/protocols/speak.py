@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,13 +15,13 @@ from services.gateway.access.gate import Gate
 from services.gateway.encode import ENCODINGS, FORMATS, Sound
 from services.gateway.hub import SessionHub
 from services.gateway.models import ErrorAnswer, SpeakRequest, VoiceAnswer, VoicesAnswer
+from services.gateway.refusals import refuse_socket
 from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from services.gateway.speech_file import speech_file
 from services.gateway.speech_socket import Message, converse
 from services.gateway.voices import VOICES, known
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisRequested
-from voxrelay.telemetry import REFUSALS
 
 EDGE = "native"
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 48_000
@@ -196,9 +195,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             asked = apply(Asked(), query)
             session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
         except Refused as refused:
-            REFUSALS.labels(EDGE, refused.code).inc()
-            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
-            await socket.close(errors.CODES[refused.code].websocket)
+            await refuse_socket(socket, EDGE, refused)
             return
         speaking = Speaking(hub, session, asked.request, asked.sound)
         await converse(socket, hub, session, speaking, NativeDialect(session.id, speaking, asked))

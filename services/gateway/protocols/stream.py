@@ -21,6 +21,7 @@ from services.gateway.bounds import parse_json
 from services.gateway.decode import raw_decoder
 from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
+from services.gateway.refusals import refuse_socket
 from services.gateway.sessions import LiveSession
 from services.gateway.settings import GatewaySettings
 from services.gateway.socket_reader import reader_of
@@ -224,9 +225,7 @@ def router(hub: SessionHub, gate: Gate) -> APIRouter:
             config = asked_in(query, hub.settings)
             session = await hub.open(EDGE, caller, traceparent=socket.headers.get("traceparent", ""))
         except Refused as refused:
-            REFUSALS.labels(EDGE, refused.code).inc()
-            await socket.send_text(json.dumps({"type": "error"} | errors.body(refused.code, refused.message, refused.retry_after_s)))
-            await socket.close(errors.CODES[refused.code].websocket)
+            await refuse_socket(socket, EDGE, refused)
             return
         await StreamConnection(socket, hub, session, config).run()
 
