@@ -1,12 +1,13 @@
 """Whether the platform keeps pace with the live sessions it has: if not, no new one is taken, and those admitted keep theirs.
 
 Measured by what comes back, which no consumer's lag in records tells: how old the audio behind a result is when the result arrives, and how long
-a session has waited for a result that is due. Times in seconds; pure, used on one event loop.
+sessions have waited for a result that is due. Times in seconds; pure, used on one event loop.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from statistics import median
 
 from voxrelay.errors import Refused
@@ -15,13 +16,14 @@ from voxrelay.telemetry import LAG_SECONDS
 WINDOW_S = 3.0  # results of the last so many seconds count
 LEAST_RESULTS = 3  # one slow result is no sign
 RETRY_AFTER_S = 5
+WAITING_SHARE = 10  # one session in so many may wait, for whatever reason of its own, and nobody is refused for it
 
 
 class Admission:
     def __init__(self, most_lag_s: float) -> None:
         self._most_lag_s = most_lag_s
         self._delays: dict[str, deque[tuple[float, float]]] = {}  # by producer: when it came, how late it was
-        self._longest_wait_s = 0.0
+        self._wait_s = 0.0
 
     def came(self, producer: str, delay_s: float, now: float) -> None:
         """A result of this producer arrived so long after the audio behind it."""
@@ -30,13 +32,14 @@ class Admission:
         while recent[0][0] < now - WINDOW_S:
             recent.popleft()
 
-    def waits(self, longest_wait_s: float) -> None:
-        """How long the session that waits longest has waited for something that is due."""
-        self._longest_wait_s = longest_wait_s
+    def waits(self, waits_s: Iterable[float]) -> None:
+        """How long each live session has waited for something that is due. With fewer than ten, the longest counts."""
+        longest_first = sorted(waits_s, reverse=True)
+        self._wait_s = longest_first[len(longest_first) // WAITING_SHARE] if longest_first else 0.0
 
     def lag_s(self, now: float) -> float:
         """How late the latest of the stages is."""
-        lags = [self._longest_wait_s]
+        lags = [self._wait_s]
         for recent in self._delays.values():
             delays = [delay_s for at, delay_s in recent if at >= now - WINDOW_S]
             if len(delays) >= LEAST_RESULTS:

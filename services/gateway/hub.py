@@ -222,4 +222,4 @@ class SessionHub:
             live = list(self._sessions.values())
             for session in live:
                 session.tick(now)
-            self.admission.waits(max((session.waits_s(now) for session in live if isinstance(session, LiveSession)), default=0.0))
+            self.admission.waits(session.waits_s(now) for session in live if isinstance(session, LiveSession))

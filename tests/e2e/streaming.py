@@ -55,7 +55,7 @@ def pcm_of(path: Path) -> tuple[bytes, int]:
 
 
 async def stream(url: str, pcm_s16le: bytes, sample_rate_hz: int, speed: float = 1.0, **parameters: str) -> Heard:
-    """Until the platform says closed. Raises when it closes without."""
+    """Until the platform says closed. Raises when it closes without; an error before the audio was over is raised with its words."""
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
     heard = Heard()
     address = url.replace("http", "ws", 1) + "/ws/v1/transcribe" + (f"?{query}" if query else "")
@@ -75,7 +75,9 @@ async def stream(url: str, pcm_s16le: bytes, sample_rate_hz: int, speed: float =
             heard.messages.append(json.loads(text))
             if heard.messages[-1]["type"] in ("closed", "error"):
                 break
-        await sending
+        if heard.of("error"):
+            sending.cancel()
+        await asyncio.gather(sending, return_exceptions=bool(heard.of("error")))
     return heard
 
 

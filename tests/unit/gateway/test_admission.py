@@ -50,10 +50,18 @@ def test_one_slow_result_among_prompt_ones_refuses_nobody() -> None:
 
 def test_a_session_that_waits_for_too_long_refuses() -> None:
     admission = Admission(2.0)
-    admission.waits(2.5)
+    admission.waits([0.0, 2.5, 0.1])
     assert _refuses(admission, 0.0)
-    admission.waits(0.0)
+    admission.waits([])
     assert not _refuses(admission, 0.0)
+
+
+def test_one_session_in_ten_that_is_stuck_refuses_nobody() -> None:
+    admission = Admission(2.0)
+    admission.waits([60.0] + [0.1] * 9)
+    assert not _refuses(admission, 0.0)
+    admission.waits([60.0, 2.1] + [0.1] * 8)
+    assert _refuses(admission, 0.0)
 
 
 class _Stuck:
