@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
@@ -190,8 +190,6 @@ class _KafkaProducer:
             }
         )
         self._failure: KafkaError | None = None
-        self._poller: threading.Thread | None = None
-        self._is_closed = threading.Event()
 
     def send(
         self,
@@ -203,21 +201,15 @@ class _KafkaProducer:
         partition: int | None = None,
         on_delivered: Callable[[Exception | None], None] | None = None,
     ) -> None:
-        if on_delivered is None:
-            report = self._note
-        else:
-            callback = on_delivered
-            self._start_polling()
-
-            def report(error: KafkaError | None, message: Message) -> None:
-                self._note(error, message)
-                callback(KafkaException(error) if error is not None else None)
-
+        report = self._note if on_delivered is None else partial(self._tell, on_delivered)
         number = ANY_PARTITION if partition is None else partition
         try:
             self._client.produce(topic, value, key, number, on_delivery=report, headers=list(headers))
         except BufferError as error:
             raise Unavailable("The producer's queue is full: the Kafka broker does not keep up.") from error
+
+    def report(self) -> None:
+        self._client.poll(0)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         left = self._client.flush(timeout_s)
@@ -228,24 +220,15 @@ class _KafkaProducer:
             raise Unavailable("The Kafka broker did not acknowledge in time.")
 
     def close(self) -> None:
-        self._is_closed.set()
         self._client.flush(5.0)
-        if self._poller is not None:
-            self._poller.join()
 
     def _note(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  # the client's signature
         if error is not None:
             self._failure = error
 
-    def _start_polling(self) -> None:
-        """Only who wants delivery reports needs the thread; who flushes after each batch is faster without."""
-        if self._poller is None:
-            self._poller = threading.Thread(target=self._poll, name="kafka-delivery-reports", daemon=True)
-            self._poller.start()
-
-    def _poll(self) -> None:
-        while not self._is_closed.is_set():
-            self._client.poll(0.1)
+    def _tell(self, on_delivered: Callable[[Exception | None], None], error: KafkaError | None, message: Message) -> None:
+        self._note(error, message)
+        on_delivered(KafkaException(error) if error is not None else None)
 
 
 class _KafkaConsumer:
