@@ -30,13 +30,14 @@ class Service:
     """Engines are loaded when this exists.
 
     ``add_rpc`` registers the service's gRPC servicers on a ``grpc.Server`` and returns their full names (for reflection).
-    ``checks`` are what /ready asks, by name; each raises with a plain sentence when its dependency does not answer.
+    ``checks`` are what /ready asks, by name; each raises with a plain sentence when its dependency does not answer,
+    and may return one that is worth knowing all the same.
     """
 
     name: str
     stages: Sequence[StagePart] = ()
     projections: Sequence[ProjectionPart] = ()
     add_rpc: Callable[[Any], Sequence[str]] | None = None
-    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     models: tuple[str, ...] = ()  # what clients may name: engines as name:version, voices by name

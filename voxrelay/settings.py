@@ -43,6 +43,9 @@ class PlatformSettings(Settings):
     log_format: Literal["json", "text"] = Field("json", description="json, or text for people")
     checkpoint_every: int = Field(32, ge=1, description="records of a session between two checkpoints, where the stage can")
     session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")
+    onnx_provider: Literal["cpu", "cuda", "tensorrt"] = Field(
+        "cpu", description="what engines on ONNX Runtime run on: cpu, cuda or tensorrt; the last two need onnxruntime-gpu"
+    )
     threads_per_engine: int = Field(1, ge=1, le=64, description="threads a model may use inside one call")
 
     @property

@@ -18,7 +18,7 @@ from services.gateway.hub import SessionHub
 from services.gateway.models import HealthAnswer
 from services.gateway.protocols import deepgram, files, login, models, native, openai, page, sessions, speak, stream, usage
 from voxrelay.errors import Refused
-from voxrelay.probe import Checks, ask
+from voxrelay.probe import Checks, ask, is_ready
 from voxrelay.storage.views import Views
 
 
@@ -57,7 +57,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
     async def ready() -> JSONResponse:
         """Every dependency answers."""
         answers = await asyncio.to_thread(ask, checks)
-        return JSONResponse(answers, 200 if all(answer == "ok" for answer in answers.values()) else 503)
+        return JSONResponse(answers, 200 if is_ready(answers) else 503)
 
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:
