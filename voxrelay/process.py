@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
-from voxrelay.errors import Unavailable
+from voxrelay.errors import Fenced, Unavailable
 from voxrelay.probe import Probe
 from voxrelay.rpc import RpcServer
 from voxrelay.runner import ProjectionRunner, StageRunner
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 30.0
 LOOK_FOR_BROKER_EVERY_S = 2.0
+FENCED = "The log serves another process of this name; this one ends: give each its own VOXRELAY_INSTANCE."
 
 
 class ServiceThreads:
@@ -76,6 +77,9 @@ class ServiceThreads:
     def _run(self, name: str, runner: StageRunner | ProjectionRunner) -> None:
         try:
             runner.run(self._stop)
+        except Fenced as fenced:
+            log.critical(FENCED, extra=fields(runner=name, reason=str(fenced)))
+            self.failed.set()
         except Exception:
             log.critical(
                 "A runner failed; the process ends and its restart takes up where the checkpoints are.", extra=fields(runner=name), exc_info=True

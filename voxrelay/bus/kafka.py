@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
-from voxrelay.errors import Unavailable
+from voxrelay.errors import Fenced, Unavailable
 from voxrelay.telemetry import fields
 from voxrelay.topology import TopicSpec
 
@@ -32,6 +32,13 @@ FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
 def _on_client_error(error: KafkaError) -> None:
     log.warning("The Kafka client reports a problem.", extra=fields(code=error.name(), detail=error.str()))
+
+
+def _problem(what: str, error: KafkaError) -> Exception:
+    """What to raise. Nothing can be tried again with a client that the library has given up: another process has its name, mostly."""
+    if error.fatal() or error.code() == KafkaError._FATAL:
+        return Fenced(error.str())
+    return Unavailable(f"{what}: {error.str()}.")
 
 
 class KafkaBus:
@@ -246,18 +253,21 @@ class _KafkaConsumer:
         try:
             self.client.seek(Position(source.topic, source.partition, offset))
         except KafkaException as error:
-            raise Unavailable("The partition could not be positioned.") from error
+            raise _problem("The partition could not be positioned", error.args[0]) from error
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if offsets:
             positions = [Position(source.topic, source.partition, offset) for source, offset in offsets.items()]
-            self.client.commit(offsets=positions, asynchronous=True)
+            try:
+                self.client.commit(offsets=positions, asynchronous=True)
+            except KafkaException as error:
+                raise _problem("The offsets could not be committed", error.args[0]) from error
 
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         try:
             positions = self.client.committed([Position(s.topic, s.partition) for s in sources], timeout=ANSWER_TIMEOUT_S)
         except KafkaException as error:
-            raise Unavailable("The Kafka broker did not tell the committed offsets.") from error
+            raise _problem("The Kafka broker did not tell the committed offsets", error.args[0]) from error
         return {TopicPartition(p.topic, p.partition): p.offset for p in positions if p.offset >= 0}
 
     def pause(self, sources: Collection[TopicPartition]) -> None:
@@ -298,7 +308,7 @@ def _sources(positions: list[Position]) -> list[TopicPartition]:
 def _record(message: Message) -> Record:
     error = message.error()
     if error is not None:
-        raise Unavailable(f"The Kafka broker reports: {error.str()}.")
+        raise _problem("The Kafka broker reports", error)
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise AssertionError("a message without an error has a place")
