@@ -19,7 +19,7 @@ from voxrelay.process import ServiceThreads, compose_or_exit, stop_on_signals
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage.migrations import migrate
-from voxrelay.telemetry import configure_logging
+from voxrelay.telemetry import configure_logging, tell_process
 from voxrelay.topology import topic_specs
 
 SERVICES = ("denoise", "diarize", "transcribe", "classify", "synth", "projector")
@@ -98,6 +98,7 @@ def main(services: Sequence[str] = SERVICES) -> None:
     arguments = _arguments()
     platform = load_settings(PlatformSettings).model_copy(update={"data": arguments.data, "host": arguments.host})
     configure_logging("warning" if platform.log_level == "info" else platform.log_level, "text" if sys.stderr.isatty() else platform.log_format)
+    tell_process("embedded")
     stop = threading.Event()
     stop_on_signals(stop)
     try:

@@ -20,7 +20,7 @@ from voxrelay.rpc import RpcServer
 from voxrelay.runner import ProjectionRunner, StageRunner
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.telemetry import configure_logging, fields
+from voxrelay.telemetry import ENGINE_INFO, configure_logging, fields, tell_process
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class ServiceThreads:
             for projection in service.projections:
                 for lane in platform.lanes:
                     self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
+            for stage, engine in service.engines.items():
+                ENGINE_INFO.labels(stage, engine.name, engine.version, engine.model_digest).set(1)
         self._threads = [threading.Thread(target=self._run, args=item, name=item[0], daemon=True) for item in self._runners]
 
     def start(self) -> None:
@@ -114,6 +116,7 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     """One service over Kafka until SIGTERM: exit status 0 after a clean drain, 1 when it failed, 2 when it cannot start."""
     platform = load_settings(PlatformSettings)
     configure_logging(platform.log_level, platform.log_format)
+    tell_process(name)
     if not platform.kafka_bootstrap:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)

@@ -62,6 +62,7 @@ def compose(platform: PlatformSettings) -> Service:
         name="denoise",
         stages=[StagePart(DENOISE, lambda _lane: DenoiseStage(shared))],
         add_rpc=partial(add, front_end=shared),
+        engines={DENOISE.name: shared.suppressor.engine, "speech detection": shared.detector.engine},
     )
 
 

@@ -9,12 +9,13 @@ from services.gateway.compose import compose
 from voxrelay.engines import EngineUnusable
 from voxrelay.process import stop_on_signals
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.telemetry import configure_logging
+from voxrelay.telemetry import configure_logging, tell_process
 
 
 def main() -> None:
     platform = load_settings(PlatformSettings)
     configure_logging(platform.log_level, platform.log_format)
+    tell_process("gateway")
     if not platform.kafka_bootstrap:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)

@@ -19,7 +19,7 @@ from voxrelay.bus.api import Bus
 from voxrelay.bus.partitioner import partition_of
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import Event, Lane, SynthesisRequested
-from voxrelay.telemetry import GATEWAY_SESSIONS, RESUMED
+from voxrelay.telemetry import GATEWAY_ROOM, GATEWAY_SESSIONS, RESUMED
 from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
 
 TICK_S = 0.05
@@ -32,6 +32,7 @@ class SessionHub:
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
         self.admission = Admission(settings.max_lag_s)
+        GATEWAY_ROOM.set(settings.max_sessions)
         self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)

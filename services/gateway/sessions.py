@@ -35,7 +35,7 @@ from voxrelay.events import (
     SynthesisProduced,
     SynthesisRefused,
 )
-from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS
+from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, SPEECH_END_SECONDS
 
 MIN_CHUNK_S = 0.02
 MAX_CHUNK_S = 1.0
@@ -339,6 +339,8 @@ class LiveSession:
             FIRST_RESULT_SECONDS.labels(self.edge).observe(now - self._opened_at)
         if isinstance(update, Final) and event.received_at:
             FINAL_SECONDS.labels(self.edge).observe(max(0.0, now - event.received_at))
+            if self._closing_since is None and self._keeps_real_time(now):  # then what came in since the end of speech is how long it is ago
+                SPEECH_END_SECONDS.labels(self.edge).observe(max(0.0, self.audio_seconds - update.utterance.end_s))
 
 
 class _Nobody:

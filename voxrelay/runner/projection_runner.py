@@ -11,8 +11,9 @@ from voxrelay.bus.api import Bus, Record, TopicPartition
 from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Event, Lane
 from voxrelay.runner.inlet import BackOff, Inlet
+from voxrelay.runner.measures import ReaderMeasures
 from voxrelay.stage import Projection
-from voxrelay.telemetry import BATCH_EVENTS, EVENTS, QUEUE_SECONDS, fields
+from voxrelay.telemetry import fields
 from voxrelay.topology import ProjectionNode, consumer_group
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class ProjectionRunner:
         self._bus, self._node, self._lane, self._projection, self._clock = bus, node, lane, projection, clock
         self._producer = bus.producer()
         self._inlet = Inlet(node.name, lane, self._producer)
+        self._measures = ReaderMeasures(node.name, lane, clock)
         self._handled: dict[TopicPartition, int] = {}  # offset after the last record stored, of partitions that had one
         self.is_running = threading.Event()
 
@@ -54,16 +56,16 @@ class ProjectionRunner:
             self._producer.close()
 
     def _turn(self, records: Sequence[Record]) -> None:
+        now = self._clock()
+        self._measures.polled(records)
         opened = list(self._inlet.open(records))
         if opened:
-            now = self._clock()
-            EVENTS.labels(self._node.name, self._lane).inc(len(opened))
-            BATCH_EVENTS.labels(self._node.name, self._lane).observe(len(opened))
-            QUEUE_SECONDS.labels(self._node.name, self._lane).observe(max(0.0, now - opened[0][1].time))
+            self._measures.taken(len(opened), opened[0][1], now)
             self._project(opened)
         if records:
             self._producer.flush()  # dead letters, before the offsets that pass them
             self._commit(records)
+        self._measures.handled(records, self._consumer, now)
 
     def _project(self, opened: Sequence[tuple[Record, Event]]) -> None:
         """Store all at once; if something in it is poison, one by one, so that only the culprit is left out."""
@@ -101,3 +103,4 @@ class ProjectionRunner:
         for source in sources:
             self._handled.pop(source, None)
             self._inlet.forget(source)
+            self._measures.forget(source)
