@@ -22,7 +22,7 @@ $(VENV)/run.stamp: pyproject.toml requirements/constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@echo "Installing what the tests and checks need …"
-	@$(PIP) -e '.[embedded,kafka,dev]'
+	@$(PIP) -e '.[embedded,kafka,tracing,dev]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from voxrelay import tracing
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
@@ -107,6 +108,15 @@ def compose_or_exit(compose: Callable[[PlatformSettings], Service], platform: Pl
         raise SystemExit(2) from None
 
 
+def trace_or_exit(platform: PlatformSettings, process: str) -> None:
+    """Traces where they are wanted, or one sentence on standard error and exit status 2 when the library is missing."""
+    try:
+        tracing.configure(platform.traces_endpoint, platform.traces_ratio, process)
+    except EngineUnusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 def stop_on_signals(stop: threading.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -120,6 +130,7 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     if not platform.kafka_bootstrap:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)
+    trace_or_exit(platform, name)
     service = compose_or_exit(compose, platform)
     from voxrelay.bus.kafka import KafkaBus
 
@@ -149,4 +160,5 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     if probe is not None:
         probe.close()
     service.close()
+    tracing.close()
     raise SystemExit(1 if threads.failed.is_set() else 0)

@@ -6,8 +6,9 @@ import sys
 import threading
 
 from services.gateway.compose import compose
+from voxrelay import tracing
 from voxrelay.engines import EngineUnusable
-from voxrelay.process import stop_on_signals
+from voxrelay.process import stop_on_signals, trace_or_exit
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.telemetry import configure_logging, tell_process
 
@@ -21,6 +22,7 @@ def main() -> None:
         raise SystemExit(2)
     from voxrelay.bus.kafka import KafkaBus
 
+    trace_or_exit(platform, "gateway")
     stop = threading.Event()
     stop_on_signals(stop)
     try:
@@ -34,6 +36,7 @@ def main() -> None:
     failed = server.has_failed
     if not failed:
         server.stop()
+    tracing.close()
     raise SystemExit(1 if failed else 0)
 
 

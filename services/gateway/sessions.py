@@ -19,6 +19,7 @@ from services.gateway.assembly import Assembly
 from services.gateway.channel import RETRY_S, Channel
 from services.gateway.outbox import Outbox
 from services.gateway.settings import GatewaySettings
+from services.gateway.spans import SessionSpan
 from services.gateway.updates import Closed, Failed, Final, Interim, Numbered, Update
 from voxrelay.bus.api import Bus
 from voxrelay.errors import Refused, Unavailable
@@ -91,6 +92,7 @@ class LiveSession:
         self._parked_since: float | None = None
         self._client_has = 0
         self._told: deque[tuple[float, Numbered]] = deque()
+        self.span: SessionSpan | None = None
 
     @property
     def opened_at(self) -> float:
@@ -299,6 +301,8 @@ class LiveSession:
             return
         if self._assembly is None:
             return
+        if self.span is not None:
+            self.span.received(event)
         now = self._hub.clock()
         if self._closing_since is not None:
             self._closing_since = now
@@ -355,8 +359,11 @@ class SpeechRequest:
         self._hub, self.id, self.caller, self.has_place = hub, session_id, caller, has_place
         self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused | None] = asyncio.Queue()
         self._last = 0
+        self.span: SessionSpan | None = None
 
     def push(self, event: Event) -> None:
+        if self.span is not None:
+            self.span.received(event)
         if isinstance(event.payload, SynthesisProduced | SynthesisRefused) and event.sequence > self._last:
             self._last = event.sequence
             self._pieces.put_nowait(event.payload)

@@ -12,9 +12,11 @@ from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Event, Lane
 from voxrelay.runner.inlet import BackOff, Inlet
 from voxrelay.runner.measures import ReaderMeasures
+from voxrelay.runner.spans import projection_spans
 from voxrelay.stage import Projection
 from voxrelay.telemetry import fields
 from voxrelay.topology import ProjectionNode, consumer_group
+from voxrelay.tracing import tracer
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class ProjectionRunner:
         self._producer = bus.producer()
         self._inlet = Inlet(node.name, lane, self._producer)
         self._measures = ReaderMeasures(node.name, lane, clock)
+        self._tracer = tracer()
         self._handled: dict[TopicPartition, int] = {}  # offset after the last record stored, of partitions that had one
         self.is_running = threading.Event()
 
@@ -61,7 +64,10 @@ class ProjectionRunner:
         opened = list(self._inlet.open(records))
         if opened:
             self._measures.taken(len(opened), opened[0][1], now)
+            spans = projection_spans(self._tracer, self._node.name, self._lane, [event for _, event in opened], now)
             self._project(opened)
+            if spans is not None:
+                spans.end(self._clock())
         if records:
             self._producer.flush()  # dead letters, before the offsets that pass them
             self._commit(records)

@@ -35,6 +35,7 @@ class TrackedSession:
     unsaved_since: float = 0.0  # when the first of them was taken
     is_speaking: bool = False  # as far as this process has seen
     traceparent: str = ""
+    sent_traceparent: str = ""  # of this stage's own newest span for the session, where it is traced
     received_at: float = 0.0
     is_ended: bool = False
     saved: Checkpoint | None = None  # acknowledged by the log

@@ -23,9 +23,11 @@ from voxrelay.runner.checkpoints import CheckpointLog
 from voxrelay.runner.inlet import BackOff, Inlet
 from voxrelay.runner.measures import StageMeasures
 from voxrelay.runner.sessions import Checkpoint, TrackedPartition, TrackedSession
+from voxrelay.runner.spans import BatchSpans, stage_spans
 from voxrelay.stage import Stage
 from voxrelay.telemetry import CHECKPOINT_BYTES, REPEATS, REWINDS, UNREADABLE_CHECKPOINTS, fields
 from voxrelay.topology import AUDIO_RECEIVED, StageNode, checkpoint_topic, consumer_group
+from voxrelay.tracing import tracer
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ class StageRunner:
             for payload in {payload for topic in node.writes for payload in topic.payloads}
         }
         self._next_commit = self._next_look = 0.0
+        self._tracer = tracer()
+        self._spans: BatchSpans | None = None  # of the batch in hand
         self._is_sound = True
         self._is_resend_due = False
         self._measures, self._repeats = StageMeasures(node.name, lane, clock), REPEATS.labels(node.name, lane)
@@ -110,6 +114,7 @@ class StageRunner:
             self._partitions[source].position = offset + 1
         if taken:
             self._measures.taken(len(taken), taken[0][1], now)
+            self._spans = stage_spans(self._tracer, self._node.name, self._lane, [(event, session) for _, event, session in taken], now)
             try:
                 self._publish(self._stage.process([event for _, event, _ in taken]), {event.session_id: session for _, event, session in taken})
             except Poison as poison:
@@ -120,6 +125,9 @@ class StageRunner:
             self._acknowledge()
         if taken:
             self._save(taken)
+        if self._spans is not None:
+            self._spans.end(self._clock())
+            self._spans = None
         if self._single_until:
             self._narrow(records)
         self._measures.handled(records, self._consumer, now)
@@ -148,6 +156,8 @@ class StageRunner:
         for output in outputs:
             session = sessions[output.session_id]
             session.follow(output.payload)
+            if self._spans is not None:
+                self._spans.publish(session, output.payload)
             if output.payload.is_durable:
                 session.published += 1
                 sequence, event_id = session.published, f"{output.session_id}/{self._node.name}/{session.published}"
@@ -165,7 +175,7 @@ class StageRunner:
                 event_id,
                 self._clock(),
                 session.received_at,
-                session.traceparent,
+                session.sent_traceparent or session.traceparent,
             )
             for topic, encoding in self._routes[type(output.payload)]:
                 key, value, headers = codec.encode(stamped, encoding)
