@@ -42,6 +42,10 @@ class PlatformSettings(Settings):
     )
     log_format: Literal["json", "text"] = Field("json", description="json, or text for people")
     checkpoint_every: int = Field(32, ge=1, description="records of a session between two checkpoints, where the stage can")
+    traces_endpoint: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="an OpenTelemetry collector's OTLP address over HTTP, http://host:4318; empty: no traces"
+    )
+    traces_ratio: float = Field(0.01, ge=0, le=1, description="share of the sessions that are traced, where their callers do not decide it")
     session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")
     onnx_provider: Literal["cpu", "cuda", "tensorrt"] = Field(
         "cpu", description="what engines on ONNX Runtime run on: cpu, cuda or tensorrt; the last two need onnxruntime-gpu"

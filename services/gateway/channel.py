@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 
 from voxrelay import codec
@@ -16,11 +15,6 @@ from voxrelay.topology import Topic
 RETRY_S = 0.01
 PRODUCER = "gateway"
 SEQUENCES_A_PROCESS = 1 << 32  # records one gateway process may send for a session before another takes it over
-
-
-def new_traceparent() -> str:
-    """A fresh W3C trace: version, trace id, parent id, sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 class Channel:

@@ -11,15 +11,16 @@ from dataclasses import replace
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
 from services.gateway.admission import Admission
-from services.gateway.channel import Channel, new_traceparent
+from services.gateway.channel import Channel
 from services.gateway.results import ResultReader
 from services.gateway.sessions import LiveSession, SpeechRequest
 from services.gateway.settings import GatewaySettings
+from services.gateway.spans import SessionSpan
 from voxrelay.bus.api import Bus
 from voxrelay.bus.partitioner import partition_of
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import Event, Lane, SynthesisRequested
-from voxrelay.telemetry import GATEWAY_SESSIONS, RESUMED
+from voxrelay.telemetry import GATEWAY_ROOM, GATEWAY_SESSIONS, RESUMED
 from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
 
 TICK_S = 0.05
@@ -33,6 +34,7 @@ class SessionHub:
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
         self.admission = Admission(settings.max_lag_s)
+        GATEWAY_ROOM.set(settings.max_sessions)
         self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
@@ -86,10 +88,12 @@ class SessionHub:
         if lane == "live":
             self.admission.check(self.clock())
         session_id = await self._admit(caller)
-        channel = self._channel(session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
+        span = SessionSpan("session", edge, session_id, lane, traceparent)
+        channel = self._channel(session_id, AUDIO_RECEIVED, lane, span.traceparent)
         session = self._sessions[session_id] = LiveSession(
             self, channel, edge, caller, is_patient=lane == "bulk" if is_patient is None else is_patient
         )
+        session.span = span
         GATEWAY_SESSIONS.labels(edge).inc()
         return session
 
@@ -112,8 +116,10 @@ class SessionHub:
             await here.make_way()
         self._check_room()
         await self._take_place(caller, session_id)
-        channel = self._channel(session_id, AUDIO_RECEIVED, "live", new_traceparent())
+        span = SessionSpan("resumed session", edge, session_id, "live", "")
+        channel = self._channel(session_id, AUDIO_RECEIVED, "live", span.traceparent)
         session = self._sessions[session_id] = LiveSession(self, channel, edge, caller, is_patient=False)
+        session.span = span
         GATEWAY_SESSIONS.labels(edge).inc()
         partition = self._partition_of(session_id)
         try:
@@ -147,14 +153,15 @@ class SessionHub:
         ``within`` an open session it takes no further place, and a gateway that is ending lets it finish.
         """
         if within is None:
-            session_id, traceparent = await self._admit(caller), new_traceparent()
+            session_id, traceparent = await self._admit(caller), ""
         elif self.is_ready:
             session_id, traceparent = self._mint(), within.traceparent
         else:
             raise Refused("NOT_READY", "This gateway gives up its partitions at this moment; connect again.")
         speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller, has_place=within is None)
+        speech.span = SessionSpan("speech", "speech", session_id, "live", traceparent)
         try:
-            await self._channel(session_id, SYNTHESIS_REQUESTED, "live", traceparent).send(replace(request, owner=caller.owner))
+            await self._channel(session_id, SYNTHESIS_REQUESTED, "live", speech.span.traceparent).send(replace(request, owner=caller.owner))
         except BaseException:
             self.drop(session_id)
             raise
@@ -162,6 +169,8 @@ class SessionHub:
 
     def drop(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
+        if session is not None and session.span is not None:
+            session.span.end()
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
         if isinstance(session, LiveSession) or (session is not None and session.has_place):

@@ -195,3 +195,20 @@ def test_a_tombstone_and_a_chosen_partition_arrive(bus: Bus, unique: str) -> Non
     assert [record.value for record in poll_until([reader], lambda got: len(got) >= 2)] == [b"v", None]
     reader.close()
     producer.close()
+
+
+def test_a_consumer_knows_the_end_of_what_it_reads(bus: Bus, unique: str) -> None:
+    """What a reader's lag goes by: no request to the log, and still true once it has read everything."""
+    topic = make_topic(bus, unique, 2)
+    send_all(bus, topic, ["a"] * 20)
+    partition = TopicPartition(topic, partition_of(b"a", 2))
+    member = Member()
+    consumer = bus.subscribe(unique, [topic], member)
+    first = poll_until([consumer], lambda got: len(got) >= 1)
+    assert consumer.ends([partition])[partition] == 20
+    poll_until([consumer], lambda got: len(got) + len(first) == 20)
+    assert consumer.ends([partition]) == {partition: 20}
+    send_all(bus, topic, ["a"] * 5)
+    poll_until([consumer], lambda got: len(got) == 5)
+    assert consumer.ends([partition]) == {partition: 25}
+    consumer.close()

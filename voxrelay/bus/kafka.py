@@ -270,6 +270,17 @@ class _KafkaConsumer:
             raise _problem("The Kafka broker did not tell the committed offsets", error.args[0]) from error
         return {TopicPartition(p.topic, p.partition): p.offset for p in positions if p.offset >= 0}
 
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        known = {}
+        for source in sources:
+            try:
+                bounds = self.client.get_watermark_offsets(Position(source.topic, source.partition), cached=True)
+            except KafkaException:
+                continue  # not assigned any more
+            if bounds is not None and bounds[1] >= 0:
+                known[source] = bounds[1]
+        return known
+
     def pause(self, sources: Collection[TopicPartition]) -> None:
         self.client.pause([Position(s.topic, s.partition) for s in sources])
 

@@ -324,6 +324,9 @@ class _MemoryConsumer:
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:  # noqa: ARG002  # the interface's
         return {}
 
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return {source: end for source, (_, end) in self.bus.offsets(sources).items()}
+
     def pause(self, sources: Collection[TopicPartition]) -> None:
         self.paused.update(sources)
 

@@ -118,6 +118,9 @@ class _FaultyConsumer:
     def seek(self, source: TopicPartition, offset: int) -> None:
         self._inner.seek(source, offset)
 
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._inner.ends(sources)
+
     def pause(self, sources: Collection[TopicPartition]) -> None:
         self._inner.pause(sources)
 
