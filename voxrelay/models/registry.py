@@ -50,6 +50,11 @@ class ModelRegistry:
     def is_installed(self, name: str) -> bool:
         return self._path(self._entry(name)).is_file()
 
+    def has_checksum(self, name: str) -> bool:
+        """Whether the file, read anew, has the catalogue's digest; ``verify`` trusts a file it once checked."""
+        wanted = self._entry(name)
+        return self.is_installed(name) and _sha256(self._path(wanted)) == wanted.sha256
+
     def verify(self, name: str) -> bool:
         """Whether the file has the catalogue's digest. A file that was checked once is known by size and time of change."""
         wanted = self._entry(name)
