@@ -57,6 +57,7 @@ fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and docum
 	@$(BIN)/python scripts/settings_page.py > docs/operations/settings.md
 	@$(BIN)/python scripts/conformance_page.py > docs/protocols/conformance.md
 	@$(BIN)/python scripts/metrics_page.py > docs/operations/metrics.md
+	@$(BIN)/python scripts/doctor_page.py > docs/operations/doctor.md
 
 services: ## start a real Kafka, PostgreSQL and S3 server on loopback (scripts/services stop ends them)
 	@scripts/services start --root $(SERVICES_ROOT)
