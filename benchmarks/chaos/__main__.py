@@ -125,6 +125,7 @@ def report(done: Sequence[Round], arguments: argparse.Namespace) -> bool:
             {
                 "seed": one.seed,
                 "problems": one.problems,
+                "ended_by_themselves": one.restarts,
                 "differences": [asdict(difference) for difference in one.verdict.differences],
                 "faults": [asdict(struck.fault) | {"began_s": struck.began_s, "ended_s": struck.ended_s} for struck in one.struck],
                 "callers": [

@@ -17,6 +17,7 @@ from benchmarks.chaos.stored import Kept, Store
 from benchmarks.chaos.verdict import Outcome, Verdict, judge
 
 STORED_WITHIN_S = 120.0
+LOOK_EVERY_S = 1.0
 LET_GO_S = 0.03  # between two callers' beginnings, so that their chunks do not come all at once
 Say = Callable[[str], None]
 
@@ -37,6 +38,7 @@ class Round:
 
     seed: int
     struck: list[Struck] = field(default_factory=list)
+    restarts: list[tuple[float, str]] = field(default_factory=list)  # what ended by itself, and when
     outcomes: list[Outcome] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
 
@@ -68,7 +70,7 @@ class Campaign:
     def run_undisturbed(self) -> dict[str, Outcome]:
         """Each voice once. Raises ``AssertionError`` where that says nothing or is not kept: nothing could be held against it."""
         self._say(f"undisturbed: {len(self._voices)} people speak for {self.duration_s:.0f} s")
-        heard = asyncio.run(self._speak(self._voices, [], 0, []))
+        heard = asyncio.run(self._speak(self._voices, [], 0, [], []))
         outcomes = self._keep(heard, {})
         for outcome in outcomes:
             assert not outcome.heard.failure, outcome.heard.failure
@@ -83,7 +85,7 @@ class Campaign:
         done = Round(seed)
         spoken = [self._voices[number % len(self._voices)] for number in range(self._sessions)]
         self._say(f"seed {seed}: {len(spoken)} people speak for {self.duration_s:.0f} s, {len(faults)} faults")
-        heard = asyncio.run(self._speak(spoken, faults, seed, done.struck))
+        heard = asyncio.run(self._speak(spoken, faults, seed, done.struck, done.restarts))
         self._say(f"seed {seed}: all have hung up; comparing what was kept")
         done.outcomes = self._keep(heard, self._undisturbed)
         done.verdict = judge(done.outcomes, self._undisturbed)
@@ -91,23 +93,35 @@ class Campaign:
         self._say(f"seed {seed}: " + ("nothing lost, doubled or changed" if done.is_clean else "NOT what an undisturbed run gave"))
         return done
 
-    async def _speak(self, spoken: Sequence[Voice], faults: Sequence[Fault], seed: int, struck: list[Struck]) -> list[Heard]:
+    async def _speak(
+        self, spoken: Sequence[Voice], faults: Sequence[Fault], seed: int, struck: list[Struck], restarts: list[tuple[float, str]]
+    ) -> list[Heard]:
         begun_at = time.monotonic()
-        locks = {fault.target: asyncio.Lock() for fault in faults}
+        locks = {_whole(fault.target): asyncio.Lock() for fault in faults}
         with ThreadPoolExecutor(max(1, len(faults)), thread_name_prefix="fault") as threads:
-            striking = [asyncio.create_task(self._strike(fault, locks[fault.target], threads, begun_at, struck)) for fault in faults]
+            striking = [asyncio.create_task(self._strike(fault, locks[_whole(fault.target)], threads, begun_at, struck)) for fault in faults]
             speaking = []
             for number, voice in enumerate(spoken):
                 chance = random.Random(f"{seed}/{number}")
                 speaking.append(asyncio.create_task(speak(voice, lambda: self._platform.gateways, chance, begun_at, self._speed)))
                 await asyncio.sleep(LET_GO_S)
+            watching = asyncio.create_task(self._watch(begun_at, restarts))
             heard = await asyncio.gather(*speaking)
             await asyncio.gather(*striking)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
         return heard
+
+    async def _watch(self, begun_at: float, restarts: list[tuple[float, str]]) -> None:
+        while True:
+            for service in self._platform.start_what_ended():
+                restarts.append((time.monotonic() - begun_at, service))
+                self._say(f"  {restarts[-1][0]:5.1f} s  {service} ended by itself and is started again")
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _strike(self, fault: Fault, target: asyncio.Lock, threads: ThreadPoolExecutor, begun_at: float, struck: list[Struck]) -> None:
         await asyncio.sleep(max(0.0, begun_at + fault.at_s - time.monotonic()))
-        async with target:  # one fault at a time for one target
+        async with target:
             await asyncio.get_running_loop().run_in_executor(threads, self._break, fault, begun_at, struck)
 
     def _break(self, fault: Fault, begun_at: float, struck: list[Struck]) -> None:
@@ -130,3 +144,8 @@ class Campaign:
             kept: Kept = self._store.wait_for(one.session_id, objects, 5.0 if one.failure else STORED_WITHIN_S) if one.session_id else {}
             outcomes.append(Outcome(one, kept))
         return outcomes
+
+
+def _whole(target: str) -> str:
+    """Of this one thing at a time is broken. The cluster is one: it promises to survive the loss of one broker, not of two."""
+    return "kafka" if target.startswith("kafka") else target

@@ -46,6 +46,7 @@ class Platform:
         self._has_clock = has_clock
         self._network = Network()
         self._stacks: list[Stack] = []
+        self._wanted: set[str] = set()
         self.links: dict[str, Proxy] = {}
         self.brokers = BROKERS[:brokers]
         self.direct: dict[str, str] = {}
@@ -78,6 +79,7 @@ class Platform:
         return self._stacks[int(number or 0)], name
 
     def kill(self, service: str) -> None:
+        self._wanted.discard(service)
         stack, name = self.stack_of(service)
         stack.kill(name)
 
@@ -85,9 +87,18 @@ class Platform:
         stack, name = self.stack_of(service)
         if not stack.is_up(name):
             stack.start(name)
+        self._wanted.add(service)
+
+    def start_what_ended(self) -> list[str]:
+        """Services that ended by themselves, started again as an orchestrator does: one that cannot go on ends, and a restart is exact."""
+        ended = [service for service in sorted(self._wanted) if not self.stack_of(service)[0].is_up(self.stack_of(service)[1])]
+        for service in ended:
+            self.start(service)
+        return ended
 
     def stop(self, service: str) -> int | None:
         """SIGTERM; its exit status."""
+        self._wanted.discard(service)
         stack, name = self.stack_of(service)
         stack.stop(name)
         return stack.exit_status(name)
@@ -154,9 +165,8 @@ class Platform:
             for number in range(MOST_REPLICAS)
         ]
         self._stacks[0].prepare()
-        self._stacks[0].start()
-        for stack in self._stacks[1:GATEWAYS]:
-            stack.start("gateway")
+        for service in (*SERVICES, *(_named("gateway", number) for number in range(1, GATEWAYS))):
+            self.start(service)
         self.wait_ready()
 
     def _clocks(self, number: int) -> dict[str, dict[str, str]]:

@@ -27,7 +27,12 @@ QUEUE_MESSAGES = 200_000
 QUEUE_KILOBYTES = 256 * 1024
 RETRY_S = 0.1
 ANY_PARTITION = -1
+LEAVE_WITHIN_S = 10.0
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
+
+
+class ClientFailed(Exception):
+    """The client of the log is of no use any more, as one whose lasting name another process has taken. Its process has to end and start anew."""
 
 
 def _on_client_error(error: KafkaError) -> None:
@@ -147,7 +152,7 @@ class KafkaBus:
             raise Unavailable(f"No Kafka broker answers at {self._common['bootstrap.servers']}.") from error
 
     def _consumer_settings(self, group: str) -> dict[str, Any]:
-        return self._common | {
+        return {
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -157,6 +162,7 @@ class KafkaBus:
             "max.poll.interval.ms": 600_000,
             "queued.max.messages.kbytes": FETCH_KILOBYTES,
             "fetch.wait.max.ms": 100,
+            **self._common,
         }
 
 
@@ -293,6 +299,14 @@ class _GroupConsumer(_KafkaConsumer):
         self._rebalance = rebalance
         self.client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
+    def close(self) -> None:
+        """Hands its partitions over at once. A member with a lasting name would only be missed when its session with the group has run out."""
+        self.client.unsubscribe()
+        deadline = time.monotonic() + LEAVE_WITHIN_S
+        while self.client.assignment() and time.monotonic() < deadline:
+            self.client.poll(0.05)  # the revocation comes through here
+        super().close()
+
     def _on_assign(self, client: Client, positions: list[Position]) -> None:
         starts = self._rebalance.assigned(_sources(positions))
         for position in positions:
@@ -315,6 +329,8 @@ def _sources(positions: list[Position]) -> list[TopicPartition]:
 def _record(message: Message) -> Record:
     error = message.error()
     if error is not None:
+        if error.fatal():
+            raise ClientFailed(f"The Kafka client failed for good: {error.str()}.")
         raise Unavailable(f"The Kafka broker reports: {error.str()}.")
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:

@@ -14,6 +14,8 @@ class NotDrained(Exception):
 
 @contextmanager
 def strike(platform: Platform, service: str) -> Iterator[None]:
+    stack, name = platform.stack_of(service)
+    stack.wait_ready(name)  # it may just have been killed, and a process that still starts has nothing to drain
     try:
         status = platform.stop(service)
         yield
