@@ -49,8 +49,10 @@ class Caller:
         times = [since, *(at for at in self.came if since < at < until), until]
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
-    def next_after(self, at: float) -> float:
-        return next((came for came in self.came if came > at), float("inf"))
+    def back_at(self, since: float, until: float) -> float:
+        """The end of its longest silence in this time."""
+        times = [since, *(at for at in self.came if since < at < until), until]
+        return max(itertools.pairwise(times), key=lambda pair: pair[1] - pair[0])[1]
 
 
 async def call(url: str, caller: Caller, stop: asyncio.Event) -> None:
@@ -144,7 +146,7 @@ def _figures(stage: str, what: str, callers: list[Caller], since: float, back: t
     found: dict[str, Any] = {"stage": stage, "what": what, "silence_p50_s": statistics.median(silences), "silence_most_s": max(silences)}
     if back is not None:
         launched, ready = back
-        again = max(caller.next_after(launched) for caller in callers)
+        again = max(caller.back_at(since, time.monotonic()) for caller in callers)
         found |= {"after_launch_s": again - launched, "after_ready_s": max(0.0, again - ready)}
     print(f"  {stage}: {what}: longest silence {found['silence_most_s']:.2f} s", file=sys.stderr, flush=True)
     return found

@@ -158,7 +158,7 @@ class KafkaBus:
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 1500,
+            "heartbeat.interval.ms": 500,  # how soon a member learns that partitions are to move
             "max.poll.interval.ms": 600_000,
             "queued.max.messages.kbytes": FETCH_KILOBYTES,
             "fetch.wait.max.ms": 100,
