@@ -29,6 +29,9 @@ UNREADABLE_CHECKPOINTS = Counter("voxrelay_unreadable_checkpoints_total", "Sessi
 REWINDS = Counter("voxrelay_rewinds_total", "Times a stage went back to its checkpoints.", ["stage", "lane"])
 THINNED = Counter("voxrelay_interims_thinned_total", "Interim results left out under load.", ["stage"])
 
+# --- which models? ---
+MODEL_LOADS = Counter("voxrelay_model_loads_total", "Models that were to be loaded, by what became of it: loaded or failed.", ["task", "outcome"])
+
 # --- is it full? ---
 STAGE_SESSIONS = Gauge("voxrelay_stage_sessions", "Sessions a stage holds state for.", ["stage", "lane"])
 CHECKPOINT_BYTES = Histogram("voxrelay_checkpoint_bytes", "Size of a snapshot.", ["stage"], buckets=(100, 1e3, 1e4, 1e5, 1e6))
