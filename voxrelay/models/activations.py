@@ -27,9 +27,9 @@ def activated(now: ModelActivated, entry: ModelEntry, at: float, share: float = 
     """The decision for a model: for all sessions, or as a candidate for a share of them. Raises ``Refused``."""
     if entry.task != now.task or now.task not in EXCHANGEABLE:
         others = ", ".join(EXCHANGEABLE)
-        raise Refused("INVALID_ARGUMENT", f"'{entry.name}' is a model for {entry.task}: models for {others} can be exchanged while services run.")
+        raise Refused("INVALID_PARAMETER", f"'{entry.name}' is a model for {entry.task}: models for {others} can be exchanged while services run.")
     if not 0.0 < share <= 1.0:
-        raise Refused("INVALID_ARGUMENT", "The share of sessions must be above 0 and at most 1.")
+        raise Refused("INVALID_PARAMETER", "The share of sessions must be above 0 and at most 1.")
     if share < 1.0:
         return replace(now, candidate=entry.name, share=share, activated_at=at)
     earlier = now.earlier if entry.name == now.model else (*now.earlier, now.model)[-MOST_EARLIER:]
