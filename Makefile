@@ -22,7 +22,7 @@ $(VENV)/run.stamp: pyproject.toml requirements/constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@echo "Installing what the tests and checks need …"
-	@$(PIP) -e '.[embedded,kafka,dev]'
+	@$(PIP) -e '.[embedded,kafka,tracing,dev]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv
@@ -56,6 +56,8 @@ fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and docum
 	@$(BIN)/voxrelay topics asyncapi > docs/asyncapi.json
 	@$(BIN)/python scripts/settings_page.py > docs/operations/settings.md
 	@$(BIN)/python scripts/conformance_page.py > docs/protocols/conformance.md
+	@$(BIN)/python scripts/metrics_page.py > docs/operations/metrics.md
+	@$(BIN)/python scripts/doctor_page.py > docs/operations/doctor.md
 
 services: ## start a real Kafka, PostgreSQL and S3 server on loopback (scripts/services stop ends them)
 	@scripts/services start --root $(SERVICES_ROOT)

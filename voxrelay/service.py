@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxrelay.events import Lane
+from voxrelay.events import Engine, Lane
 from voxrelay.stage import Projection, Stage
 from voxrelay.topology import ProjectionNode, StageNode
 
@@ -40,4 +40,5 @@ class Service:
     add_rpc: Callable[[Any], Sequence[str]] | None = None
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+    engines: Mapping[str, Engine] = field(default_factory=dict)  # in use, by what they do: the stage's name, or one like it
     models: tuple[str, ...] = ()  # what clients may name: engines as name:version, voices by name

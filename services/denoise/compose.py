@@ -20,7 +20,7 @@ from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
 DETECTOR_WEIGHTS = "silero-vad"
-SUPPRESSOR_WEIGHTS = {"dtln": ("dtln-1", "dtln-2"), "gtcrn": ("gtcrn",)}
+WITH_WEIGHTS = ("dtln", "gtcrn")  # models of the same names
 
 
 def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd:
@@ -66,18 +66,17 @@ def compose(platform: PlatformSettings) -> Service:
         stages=[StagePart(DENOISE, lambda _lane: DenoiseStage(shared))],
         add_rpc=partial(add, front_end=shared),
         checks={"suppressor": suppressor.check, "speech detector": detector.check},
+        engines={DENOISE.name: shared.suppressor.engine, "speech detection": shared.detector.engine},
     )
 
 
 def _weights(engine: str, platform: PlatformSettings, registry: ModelRegistry) -> dict[str, Any]:
     """What an engine with weights is made with."""
-    names = SUPPRESSOR_WEIGHTS.get(engine, ())
-    if not names:
+    if engine not in WITH_WEIGHTS:
         return {}
-    paths = [registry.path(name) for name in names]
     return {
-        "weights": paths[0] if len(paths) == 1 else paths[0].parent,
-        "model_digest": registry.digest(names[-1]),
+        "weights": registry.path(engine),
+        "model_digest": registry.digest(engine),
         "provider": platform.onnx_provider,
         "threads": platform.threads_per_engine,
     }

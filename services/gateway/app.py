@@ -67,7 +67,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
 
 def _add_errors(app: FastAPI) -> None:
     def render(_request: Request, refused: Refused, status: int) -> Response:
-        return JSONResponse(errors.body(refused.code, refused.message), status)
+        return JSONResponse(errors.body(refused.code, refused.message, refused.retry_after_s), status)
 
     async def refuse(request: Request, error: Exception) -> Response:
         return refusals.answer("http", render, request, error)

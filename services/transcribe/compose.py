@@ -42,5 +42,6 @@ def compose(platform: PlatformSettings) -> Service:  # noqa: ARG001  # the same 
         add_rpc=partial(add, transcriber=transcriber),
         checks={"transcriber": transcriber.check},
         close=transcriber.close,
+        engines={TRANSCRIBE.name: transcriber.engine},
         models=(f"{transcriber.engine.name}:{transcriber.engine.version}",),
     )

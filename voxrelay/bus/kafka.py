@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
-from voxrelay.errors import Unavailable
+from voxrelay.errors import Fenced, Unavailable
 from voxrelay.telemetry import fields
 from voxrelay.topology import TopicSpec
 
@@ -32,6 +32,13 @@ FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
 def _on_client_error(error: KafkaError) -> None:
     log.warning("The Kafka client reports a problem.", extra=fields(code=error.name(), detail=error.str()))
+
+
+def _problem(what: str, error: KafkaError) -> Exception:
+    """What to raise. Nothing can be tried again with a client that the library has given up: another process has its name, mostly."""
+    if error.fatal() or error.code() == KafkaError._FATAL:
+        return Fenced(error.str())
+    return Unavailable(f"{what}: {error.str()}.")
 
 
 class KafkaBus:
@@ -190,8 +197,6 @@ class _KafkaProducer:
             }
         )
         self._failure: KafkaError | None = None
-        self._poller: threading.Thread | None = None
-        self._is_closed = threading.Event()
 
     def send(
         self,
@@ -203,21 +208,15 @@ class _KafkaProducer:
         partition: int | None = None,
         on_delivered: Callable[[Exception | None], None] | None = None,
     ) -> None:
-        if on_delivered is None:
-            report = self._note
-        else:
-            callback = on_delivered
-            self._start_polling()
-
-            def report(error: KafkaError | None, message: Message) -> None:
-                self._note(error, message)
-                callback(KafkaException(error) if error is not None else None)
-
+        report = self._note if on_delivered is None else partial(self._tell, on_delivered)
         number = ANY_PARTITION if partition is None else partition
         try:
             self._client.produce(topic, value, key, number, on_delivery=report, headers=list(headers))
         except BufferError as error:
             raise Unavailable("The producer's queue is full: the Kafka broker does not keep up.") from error
+
+    def report(self) -> None:
+        self._client.poll(0)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         left = self._client.flush(timeout_s)
@@ -228,24 +227,15 @@ class _KafkaProducer:
             raise Unavailable("The Kafka broker did not acknowledge in time.")
 
     def close(self) -> None:
-        self._is_closed.set()
         self._client.flush(5.0)
-        if self._poller is not None:
-            self._poller.join()
 
     def _note(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  # the client's signature
         if error is not None:
             self._failure = error
 
-    def _start_polling(self) -> None:
-        """Only who wants delivery reports needs the thread; who flushes after each batch is faster without."""
-        if self._poller is None:
-            self._poller = threading.Thread(target=self._poll, name="kafka-delivery-reports", daemon=True)
-            self._poller.start()
-
-    def _poll(self) -> None:
-        while not self._is_closed.is_set():
-            self._client.poll(0.1)
+    def _tell(self, on_delivered: Callable[[Exception | None], None], error: KafkaError | None, message: Message) -> None:
+        self._note(error, message)
+        on_delivered(KafkaException(error) if error is not None else None)
 
 
 class _KafkaConsumer:
@@ -263,19 +253,33 @@ class _KafkaConsumer:
         try:
             self.client.seek(Position(source.topic, source.partition, offset))
         except KafkaException as error:
-            raise Unavailable("The partition could not be positioned.") from error
+            raise _problem("The partition could not be positioned", error.args[0]) from error
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if offsets:
             positions = [Position(source.topic, source.partition, offset) for source, offset in offsets.items()]
-            self.client.commit(offsets=positions, asynchronous=True)
+            try:
+                self.client.commit(offsets=positions, asynchronous=True)
+            except KafkaException as error:
+                raise _problem("The offsets could not be committed", error.args[0]) from error
 
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         try:
             positions = self.client.committed([Position(s.topic, s.partition) for s in sources], timeout=ANSWER_TIMEOUT_S)
         except KafkaException as error:
-            raise Unavailable("The Kafka broker did not tell the committed offsets.") from error
+            raise _problem("The Kafka broker did not tell the committed offsets", error.args[0]) from error
         return {TopicPartition(p.topic, p.partition): p.offset for p in positions if p.offset >= 0}
+
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        known = {}
+        for source in sources:
+            try:
+                bounds = self.client.get_watermark_offsets(Position(source.topic, source.partition), cached=True)
+            except KafkaException:
+                continue  # not assigned any more
+            if bounds is not None and bounds[1] >= 0:
+                known[source] = bounds[1]
+        return known
 
     def pause(self, sources: Collection[TopicPartition]) -> None:
         self.client.pause([Position(s.topic, s.partition) for s in sources])
@@ -315,7 +319,7 @@ def _sources(positions: list[Position]) -> list[TopicPartition]:
 def _record(message: Message) -> Record:
     error = message.error()
     if error is not None:
-        raise Unavailable(f"The Kafka broker reports: {error.str()}.")
+        raise _problem("The Kafka broker reports", error)
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise AssertionError("a message without an error has a place")

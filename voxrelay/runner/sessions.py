@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from voxrelay.events import Event
+from voxrelay.events import Event, Payload, UtteranceEnded, UtteranceStarted
 
 REMEMBERED_ENDS = 10_000  # closed sessions a partition keeps in mind to drop what comes late
 
@@ -32,7 +32,10 @@ class TrackedSession:
     published: int = 0
     next_offset: int = 0
     unsaved: int = 0  # records since the newest checkpoint
+    unsaved_since: float = 0.0  # when the first of them was taken
+    is_speaking: bool = False  # as far as this process has seen
     traceparent: str = ""
+    sent_traceparent: str = ""  # of this stage's own newest span for the session, where it is traced
     received_at: float = 0.0
     is_ended: bool = False
     saved: Checkpoint | None = None  # acknowledged by the log
@@ -64,10 +67,18 @@ class TrackedSession:
         if event.sequence:
             self.last_sequences[event.producer] = event.sequence
         self.next_offset = offset + 1
+        if not self.unsaved:
+            self.unsaved_since = now
         self.unsaved += 1
         self.seen_at = now
+        self.follow(event.payload)
         self.traceparent = event.traceparent or self.traceparent
         self.received_at = max(self.received_at, event.received_at)
+
+    def follow(self, payload: Payload) -> None:
+        """Whether somebody is in the middle of an utterance, by the boundaries that pass."""
+        if isinstance(payload, UtteranceStarted | UtteranceEnded):
+            self.is_speaking = isinstance(payload, UtteranceStarted)
 
     def checkpoint(self, state: bytes) -> Checkpoint:
         self.unsaved = 0

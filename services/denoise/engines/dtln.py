@@ -21,7 +21,7 @@ BLOCK_SAMPLES = 512
 BINS = BLOCK_SAMPLES // 2 + 1
 OVERLAP_SAMPLES = BLOCK_SAMPLES - HOP_SAMPLES
 RECURRENT_SHAPE = (1, 2, 128, 2)
-HINT = "run 'voxrelay models pull dtln-1 dtln-2'"
+HINT = "run 'voxrelay models pull dtln'"
 
 
 class DtlnSuppressor:
