@@ -118,9 +118,13 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)
     service = compose_or_exit(compose, platform)
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
-    bus = KafkaBus(platform.kafka_bootstrap, platform.instance)
+    try:
+        bus = connect(platform)
+    except EngineUnusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     stop = threading.Event()
     stop_on_signals(stop)
     threads = ServiceThreads(bus, platform, [service])
