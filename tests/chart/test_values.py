@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from services.denoise.settings import DenoiseSettings
+from services.gateway.settings import GatewaySettings
 from tests.chart.conftest import CHART, Render, template
 from voxrelay.process import DRAIN_S
+from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DEFAULT_PARTITIONS, PROJECTOR, STAGES
 
 
@@ -26,6 +28,25 @@ def test_each_deployment_works_on_its_own_lane(render: Render) -> None:
     for name in ("denoise", "transcribe", "projector"):
         for lane in ("live", "bulk"):
             assert json.loads(render("minimal").environment(f"voxrelay-{name}-{lane}")["VOXRELAY_LANES"]) == [lane]
+
+
+def test_the_services_take_what_the_chart_sets(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As settings check it at the start: Helm writes large numbers as 1e+06, which is no session count."""
+    rendered = render("production", "services.gateway.maxSessions=100000", "services.gateway.drainSeconds=86400")
+    for deployment in rendered.all("Deployment"):
+        with monkeypatch.context() as variables:
+            for name, value in rendered.environment(deployment["metadata"]["name"]).items():
+                if isinstance(value, str):
+                    variables.setenv(name, value)
+            platform = load_settings(PlatformSettings)
+            gateway = load_settings(GatewaySettings)
+        assert platform.kafka_properties == Path("/etc/voxrelay/kafka/client.properties")
+        assert platform.session_idle_s > gateway.session_lifetime_s
+        if deployment["metadata"]["name"] == "voxrelay-gateway":
+            assert (gateway.max_sessions, gateway.drain_s) == (100_000, 86_400)
+            assert gateway.allowed_origins == ("https://app.example.org",)
+        else:
+            assert len(platform.lanes) == 1
 
 
 def test_a_lane_that_is_null_does_not_run(render: Render) -> None:
