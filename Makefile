@@ -67,7 +67,7 @@ stack: $(VENV)/dev.stamp services ## all seven services over them, as separate p
 fuzz: $(VENV)/dev.stamp ## hostile input on every surface of a running gateway; CASES=100000 of each kind is the long run, FUZZ_SEED=2 another one
 	@CASES=$(CASES) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 tests/fuzz $(ARGS)
 
-helm-test: $(VENV)/dev.stamp ## the Helm chart: lint, examples, schemas of three versions of Kubernetes, policies; builds Helm the first time (4 minutes)
+helm-test: $(VENV)/dev.stamp ## the Helm chart: lint, examples, schemas of three versions of Kubernetes, policies; builds Helm the first time (6 minutes)
 	@$(BIN)/python scripts/cluster fetch
 	@VOXRELAY_REQUIRE_HELM=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/chart $(ARGS)
 

@@ -6,6 +6,7 @@ Times are of two busy cores with an empty Go cache.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ from local_services.state import exclusively
 HELM = "v3.22.0"
 KUBERNETES, SIBLINGS = "v1.34.1", "v0.34.1"
 KWOK = "v0.7.0"
+BUILDKIT = "v0.30.0"
+LINTER_SOURCE = Path(__file__).resolve().parent.parent / "dockerfile_lint" / "main.go"
 # The versions charts are validated against: the oldest the chart takes, the one of the control plane, the newest.
 SCHEMA_VERSIONS = ("1.32.0", "1.34.0", "1.37.0")
 SCHEMA_WHEEL = "kubernetes-validate==1.37.0"
@@ -90,6 +93,20 @@ def control_plane(report: Report) -> Path:
     )
 
 
+def dockerfile_lint(report: Report) -> Path:
+    """The program that says what BuildKit finds in a Dockerfile; about 2 minutes to build."""
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="dockerfile-lint-source-") as scratch:
+            source = Path(scratch)
+            (source / "go.mod").write_text(f"module dockerfilelint\n\ngo 1.25\n\nrequire github.com/moby/buildkit {BUILDKIT}\n")
+            shutil.copy(LINTER_SOURCE, source)
+            _go(["mod", "tidy"], source)
+            _go(["build", "-trimpath", "-ldflags=-s -w", "-o", str(folder / "dockerfile_lint"), "."], source)
+
+    return _cached("dockerfile-lint", "building the Dockerfile linter with Go (first time only, about 2 minutes)", build, report) / "dockerfile_lint"
+
+
 def schemas(report: Report) -> Path:
     """A folder with `v<version>/<kind>.json` for each of SCHEMA_VERSIONS, strict; seconds."""
     return _cached("kubernetes-schemas", "fetching the Kubernetes schemas (22 MB)", _unpack_schemas, report)
@@ -110,9 +127,8 @@ def compose_schema(report: Report) -> Path:
     return _cached("compose-spec", "fetching the Compose schema", copy, report)
 
 
-def what_is_missing(*, with_control_plane: bool) -> list[str]:
-    """What `scripts/cluster fetch` would have to build or fetch, for tests that do not want to wait for it."""
-    needed = ["helm", "kubernetes-schemas", "definitions", "compose-spec", *(["control-plane"] if with_control_plane else [])]
+def missing(*needed: str) -> list[str]:
+    """Those of these that `scripts/cluster fetch` would have to build or fetch, for tests that do not want to wait for it."""
     return [name for name in needed if not (cache_folder() / _names()[name]).exists()]
 
 
@@ -123,6 +139,7 @@ def _names() -> dict[str, str]:
         "control-plane": f"control-plane-{KUBERNETES}",
         "kubernetes-schemas": f"kubernetes-schemas-{'-'.join(SCHEMA_VERSIONS)}",
         "definitions": f"definitions-{'-'.join(dict.fromkeys(version for _, version, _ in DEFINITIONS))}",
+        "dockerfile-lint": f"dockerfile-lint-{BUILDKIT}-{hashlib.sha256(LINTER_SOURCE.read_bytes()).hexdigest()[:8]}",
         "compose-spec": f"compose-spec-{COMPOSE_SPECIFICATION[1]}",
     }
 

@@ -20,10 +20,11 @@ NAMESPACE = "speech"
 Object = dict[str, Any]
 
 
-def needs(missing: Sequence[str], target: str) -> None:
+def needs(*tools: str) -> None:
     """Skips with what to run, or fails where the tests must run."""
+    missing = obtaining.missing(*tools)
     if missing:
-        reason = f"not fetched: {', '.join(missing)}; 'make {target}' does"
+        reason = f"not fetched: {', '.join(missing)}; 'make helm-test' does"
         if os.environ.get("VOXRELAY_REQUIRE_HELM") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -31,7 +32,7 @@ def needs(missing: Sequence[str], target: str) -> None:
 
 @pytest.fixture(scope="session")
 def helm() -> Path:
-    needs(obtaining.what_is_missing(with_control_plane=False), "helm-test")
+    needs("helm", "kubernetes-schemas", "definitions")
     return obtaining.helm(print)
 
 
