@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
@@ -16,7 +17,9 @@ from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
+from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Fenced, Unavailable
+from voxrelay.settings import PlatformSettings
 from voxrelay.telemetry import fields
 from voxrelay.topology import TopicSpec
 
@@ -40,6 +43,39 @@ def _problem(what: str, error: KafkaError) -> Exception:
     if error.fatal() or error.code() == KafkaError._FATAL:
         return Fenced(error.str())
     return Unavailable(f"{what}: {error.str()}.")
+
+
+# What decides about losing, repeating and order is the platform's own; a file of properties says how to reach the brokers and nothing else.
+_PREFIXES_OF_PROPERTIES = ("security.", "ssl.", "sasl.", "socket.", "broker.address.", "client.", "enable.ssl.", "https.")
+
+
+def properties_in(path: Path) -> dict[str, str]:
+    """The settings of a file, ``name=value`` a line; ``#`` begins a comment line. Raises ``EngineUnusable`` saying what is wrong with it."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineUnusable(f"The Kafka properties in {path} cannot be read: {type(error).__name__}.") from error
+    properties = {}
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not name.startswith(_PREFIXES_OF_PROPERTIES):
+            raise EngineUnusable(
+                f"Line {number} of {path} is no setting of how to reach the brokers: write name=value with a name that begins with"
+                f" {', '.join(_PREFIXES_OF_PROPERTIES)}."
+            )
+        properties[name] = value
+    return properties
+
+
+def connect(platform: PlatformSettings) -> KafkaBus:
+    """The bus of these settings. Raises ``EngineUnusable`` for properties that librdkafka does not take."""
+    properties = properties_in(platform.kafka_properties) if platform.kafka_properties else {}
+    try:
+        return KafkaBus(platform.kafka_bootstrap, platform.instance, properties)
+    except KafkaException as error:
+        raise EngineUnusable(f"The Kafka client cannot be set up: {error.args[0].str()}") from error
 
 
 class KafkaBus:
