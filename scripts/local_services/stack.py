@@ -58,6 +58,11 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def metrics_ports(self) -> dict[str, int]:
+        """Where each service answers /metrics."""
+        return {name: self.port if name == "gateway" else ports[0] for name, ports in self._ports.items()}
+
     def prepare(self) -> None:
         """Topics and tables."""
         for arguments in (("topics", "create"), ("database", "migrate")):

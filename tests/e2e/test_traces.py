@@ -143,8 +143,8 @@ def test_speech_goes_to_synth_and_back(collector: Collector, traced: str) -> Non
     async def speak() -> None:
         address = f"{traced.replace('http', 'ws', 1)}/ws/v1/speak"
         async with connect(address, additional_headers={"traceparent": traceparent}, compression=None, open_timeout=30) as connection:
-            await connection.send(json.dumps({"type": "speak", "text": TEXT}))
-            await connection.send(json.dumps({"type": "close_stream"}))
+            await connection.send(json.dumps({"type": "text", "text": TEXT}))
+            await connection.send(json.dumps({"type": "close"}))
             async for message in connection:
                 if isinstance(message, str) and json.loads(message)["type"] in ("closed", "error"):
                     break
