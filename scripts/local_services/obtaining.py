@@ -144,7 +144,7 @@ def prometheus_programs(report: Report) -> Path:
         log_path = cache_folder() / "prometheus-fetch.log"
         remedy = "As root, run: apt-get update. Or put prometheus and promtool on PATH."
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="partial-prometheus-") as partial:
-            if os.geteuid() == 0:
+            if os.geteuid() == 0 and _has_no_lists():
                 _run_step(["apt-get", "update"], Path(partial), log_path, process_environment(), remedy)
             _run_step(["apt-get", "download", "prometheus"], Path(partial), log_path, process_environment(), remedy)
             package = next(Path(partial).glob("prometheus_*.deb"))
@@ -153,6 +153,11 @@ def prometheus_programs(report: Report) -> Path:
             folder = cache_folder() / f"prometheus-{version}"
             (Path(partial) / "files").rename(folder)
     return folder / "usr" / "bin"
+
+
+def _has_no_lists() -> bool:
+    """Whether apt knows of no packages yet, as in a fresh container."""
+    return not any(Path("/var/lib/apt/lists").glob("*_Packages*"))
 
 
 def install_packages(names: Sequence[str], report: Report) -> None:

@@ -169,7 +169,7 @@ def test_off_means_that_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     script = (
         "import sys; from voxrelay import process, tracing; from voxrelay.settings import PlatformSettings; import services.embedded;"
         "process.trace_or_exit(PlatformSettings(), 'embedded'); assert tracing.tracer() is None;"
-        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
+        "assert not {'opentelemetry.sdk', 'opentelemetry.exporter', 'voxrelay.otlp'} & sys.modules.keys()"  # FastAPI loads the bare API itself
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VOXRELAY_")}
     subprocess.run([sys.executable, "-c", script], check=True, cwd=REPOSITORY, env=environment)
