@@ -57,6 +57,7 @@ fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and docum
 	@$(BIN)/python scripts/requirements_files.py
 	@$(BIN)/python scripts/settings_page.py > docs/operations/settings.md
 	@$(BIN)/python scripts/conformance_page.py > docs/protocols/conformance.md
+	@$(BIN)/python scripts/dashboards.py
 	@$(BIN)/python scripts/metrics_page.py > docs/operations/metrics.md
 	@$(BIN)/python scripts/doctor_page.py > docs/operations/doctor.md
 
@@ -87,8 +88,11 @@ bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engin
 	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency
 
+observe: $(VENV)/dev.stamp services ## the platform over Kafka under load, watched by a real Prometheus: every dashboard query and alert asked
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/observe $(ARGS)
+
 clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz helm-test helm-cluster-test images-check evaluate bench clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz helm-test helm-cluster-test images-check evaluate bench observe clean
