@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -22,8 +22,8 @@ from voxrelay.probe import Checks, ask
 from voxrelay.storage.views import Views
 
 
-def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) -> FastAPI:
-    """The application without a server. ``checks`` are what /ready asks besides the hub."""
+def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None, deleting: APIRouter | None = None) -> FastAPI:
+    """The application without a server. ``checks`` are what /ready asks besides the hub; ``deleting`` are the calls that delete sessions."""
     app = FastAPI(
         title="Voxrelay",
         version=version("voxrelay"),
@@ -41,6 +41,8 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))
+    if deleting is not None:
+        app.include_router(deleting)
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
     app.add_middleware(BoundedBodies, most_bytes=hub.settings.max_body_bytes, idle_s=hub.settings.idle_s)

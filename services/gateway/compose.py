@@ -12,6 +12,7 @@ from voxrelay.probe import Checks
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage import database
 from voxrelay.storage.access import AccessStore
+from voxrelay.storage.deletion import Deletions
 from voxrelay.storage.views import Views
 
 
@@ -22,8 +23,10 @@ def compose(
     settings = load_settings(GatewaySettings).model_copy(update=changes)
     views = Views(database.connect(platform.resolved_database_url, is_read_only=True))
     access = AccessStore(platform.resolved_database_url)
+    deletions = Deletions(database.connect(platform.resolved_database_url))
 
     def ask_bus() -> None:
         bus.topics()
 
-    return GatewayServer(bus, settings, platform.host, {"bus": ask_bus, "database": views.check, **(checks or {})}, views, rpc_services, access)
+    everything = {"bus": ask_bus, "database": views.check, **(checks or {})}
+    return GatewayServer(bus, settings, platform.host, everything, views, rpc_services, access, deletions)
