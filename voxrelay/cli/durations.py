@@ -25,10 +25,10 @@ def is_duration(text: str) -> bool:
 
 
 def moment(text: str) -> float:
-    """A day's first second (UTC), or that long ago; seconds since the epoch. Raises ``Failure`` for what is neither."""
+    """A time or a day's first second (UTC), or that long ago; seconds since the epoch. Raises ``Failure`` for what is none of them."""
     if is_duration(text):
         return time.time() - duration_s(text)
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise Failure(f"{text} is neither a day (2026-01-31) nor a time ago (90d, 12h).", 2) from None

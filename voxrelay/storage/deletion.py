@@ -96,6 +96,13 @@ class Deletions:
         """These parts of all sessions opened before this time."""
         return self._delete_all(_opened_before(at), by, reason, str(int(at)), parts)
 
+    def repeat(self, session_ids: Sequence[str], parts: Sequence[Part], by: str, of: str) -> None:
+        """What a proof says, once more, in a database that was restored from an older backup; ``of`` is that proof's id."""
+        with answering(), self._engine.begin() as connection:
+            upsert(connection, _sessions, [{"session_id": session_id, "created_at": self._clock()} for session_id in session_ids], updates=())
+        for _ in self._delete_all(_sessions.c.session_id.in_(session_ids), by, "repeated", of, parts):
+            pass  # each step is stored
+
     def count_before(self, at: float, parts: Sequence[Part] = WHOLE) -> int:
         """How many sessions ``before`` would touch."""
         return self._count(_opened_before(at), parts)

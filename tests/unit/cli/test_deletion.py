@@ -87,3 +87,20 @@ def test_what_cannot_be_done_is_said(data: Path, arguments: tuple[str, ...], sai
     assert said in str(failure)
     assert failure.status == status
     assert shown(data) == {"one", "two", "three"}
+
+
+def test_a_restored_backup_is_deleted_from_again(data: Path, tmp_path: Path) -> None:
+    """What was deleted after the backup was taken comes back with it, unless the proofs were kept."""
+    assert run(data, "backup", "--to", str(tmp_path / "backup")).exit_code == 0
+    run(data, "delete", "--session", "two")
+    (tmp_path / "proofs.jsonl").write_text(run(data, "retention", "proofs", "--json").stdout)
+    fresh = tmp_path / "fresh"
+    result = run(fresh, "restore", "--from", str(tmp_path / "backup"), "--deletions", str(tmp_path / "proofs.jsonl"))
+    assert result.exit_code == 0, result.output
+    assert shown(fresh) == {"one", "three"}
+    (proof,) = lines(fresh, "retention", "proofs")
+    assert proof["reason"] == "repeated"
+    again = run(data, "backup", "--to", str(tmp_path / "backup")).exception
+    assert "name an empty folder" in str(again)
+    assert "not empty" in str(run(fresh, "restore", "--from", str(tmp_path / "backup")).exception)
+    assert "Nothing is stored" in str(run(tmp_path / "none", "backup", "--to", str(tmp_path / "other")).exception)
