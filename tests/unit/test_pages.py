@@ -9,6 +9,7 @@ import conformance_page
 import settings_page
 
 from services.gateway.errors import CODES
+from voxrelay.storage import migrations
 from voxrelay.topology import HOUR_MS, TOPICS, topic_specs
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -44,6 +45,11 @@ def test_the_page_of_retention_says_how_long_kafka_keeps_each_topic() -> None:
     assert {kept[name] for name in kept if ".checkpoint." in name} == {24}
     assert re.search(r"\.dlq` \| .+ \| 720 \|", page)
     assert re.search(r"speech\.checkpoint\.<stage>\.v1` \| .+ \| 24 \|", page)
+
+
+def test_the_page_of_upgrades_has_every_version_of_the_schema() -> None:
+    rows = re.findall(r"^\| (\d{4}) \| .+ \| .+ \|$", (DOCS / "operations" / "upgrade-notes.md").read_text(), re.MULTILINE)
+    assert rows == migrations.all_versions()
 
 
 def test_links_between_pages_lead_somewhere() -> None:
