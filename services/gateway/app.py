@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -16,14 +16,22 @@ from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
 from services.gateway.hub import SessionHub
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import deepgram, files, login, models, native, openai, page, sessions, speak, stream, usage
+from services.gateway.protocols import deepgram, files, login, model_registry, models, native, openai, page, sessions, speak, stream, usage
 from voxrelay.errors import Refused
-from voxrelay.probe import Checks, ask
+from voxrelay.models.operations import ModelOperations
+from voxrelay.probe import Checks, ask, is_ready
 from voxrelay.storage.views import Views
 
 
-def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) -> FastAPI:
-    """The application without a server. ``checks`` are what /ready asks besides the hub."""
+def build_app(
+    hub: SessionHub,
+    gate: Gate,
+    checks: Checks,
+    views: Views | None,
+    model_operations: ModelOperations | None = None,
+    deleting: APIRouter | None = None,
+) -> FastAPI:
+    """The application without a server. ``checks`` are what /ready asks besides the hub; ``deleting`` are the calls that delete sessions."""
     app = FastAPI(
         title="Voxrelay",
         version=version("voxrelay"),
@@ -38,9 +46,13 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(models.router(hub.settings, gate))
     app.include_router(login.router(gate))
     app.include_router(page.router(gate, hub.settings, views is not None))
+    if model_operations is not None:
+        app.include_router(model_registry.router(model_operations, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))
+    if deleting is not None:
+        app.include_router(deleting)
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
     app.add_middleware(BoundedBodies, most_bytes=hub.settings.max_body_bytes, idle_s=hub.settings.idle_s)
@@ -57,7 +69,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
     async def ready() -> JSONResponse:
         """Every dependency answers."""
         answers = await asyncio.to_thread(ask, checks)
-        return JSONResponse(answers, 200 if all(answer == "ok" for answer in answers.values()) else 503)
+        return JSONResponse(answers, 200 if is_ready(answers) else 503)
 
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:

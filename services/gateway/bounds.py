@@ -69,7 +69,7 @@ class _Body:
         return message
 
     def closing(self, send: Send) -> Send:
-        """An answer to a body that was not read to its end is the connection's last: the rest, however long, would be read to be thrown away."""
+        """An answer to a body that was not read to its end is the connection's last: the rest, however long, is not read to be thrown away."""
 
         is_last = False
 

@@ -8,10 +8,15 @@ from typing import Any
 from services.gateway.server import GatewayServer
 from services.gateway.settings import GatewaySettings
 from voxrelay.bus.api import Bus
+from voxrelay.models.activations import ActivationLog
+from voxrelay.models.operations import ModelOperations
+from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.sources import Hub
 from voxrelay.probe import Checks
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage import database
 from voxrelay.storage.access import AccessStore
+from voxrelay.storage.deletion import Deletions
 from voxrelay.storage.views import Views
 
 
@@ -22,8 +27,12 @@ def compose(
     settings = load_settings(GatewaySettings).model_copy(update=changes)
     views = Views(database.connect(platform.resolved_database_url, is_read_only=True))
     access = AccessStore(platform.resolved_database_url)
+    deletions = Deletions(database.connect(platform.resolved_database_url))
 
     def ask_bus() -> None:
         bus.topics()
 
-    return GatewayServer(bus, settings, platform.host, {"bus": ask_bus, "database": views.check, **(checks or {})}, views, rpc_services, access)
+    registry = ModelRegistry(platform.models, Hub(platform.models_hub, platform.models_token.get_secret_value()))
+    models = ModelOperations(registry, ActivationLog(bus))
+    asked = {"bus": ask_bus, "database": views.check, **(checks or {})}
+    return GatewayServer(bus, settings, platform.host, asked, views, rpc_services, access, models, deletions)

@@ -15,6 +15,7 @@ from voxrelay.errors import Poison
 from voxrelay.events import (
     Attribute,
     Event,
+    Lane,
     SegmentClassified,
     SegmentDiarized,
     SegmentTranscribed,
@@ -26,7 +27,8 @@ from voxrelay.events import (
 )
 from voxrelay.storage import database
 from voxrelay.storage.database import answering, upsert
-from voxrelay.telemetry import ROWS
+from voxrelay.storage.deletion import lock_sessions
+from voxrelay.telemetry import PROJECTION_SECONDS, ROWS
 from voxrelay.topology import stages_to_finish
 
 Result = SegmentTranscribed | SegmentDiarized | SegmentClassified
@@ -36,8 +38,9 @@ Row = dict[str, Any]
 class ResultProjection:
     """One transaction a batch. ``clock`` gives the wall clock, seconds since the epoch."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time, lane: Lane = "live") -> None:
         self._engine, self._clock = engine, clock
+        self._seconds = PROJECTION_SECONDS.labels(lane)
 
     def project(self, batch: Sequence[Event]) -> None:
         """Results that are not final are not stored. Topics may be at different places: rows of a session may come before its opening."""
@@ -45,10 +48,10 @@ class ResultProjection:
         if not kept:
             return
         try:
-            with answering(), self._engine.begin() as connection:
-                self._take_sessions(connection, kept)
-                self._keep_utterances(connection, kept)
-                self._keep_results(connection, kept)
+            with self._seconds.time(), answering(), self._engine.begin() as connection:
+                said = self._take_sessions(connection, kept)
+                self._keep_utterances(connection, said)
+                self._keep_results(connection, said)
                 self._keep_syntheses(connection, kept)
                 self._complete(connection, kept)
         except DataError as error:  # a NUL in a text, a number out of range: it would be refused for ever
@@ -56,13 +59,14 @@ class ResultProjection:
 
     # --- sessions --------------------------------------------------------------------------------------------------------
 
-    def _take_sessions(self, connection: Connection, events: Sequence[Event]) -> None:
-        """A row for each session in the batch, locked until the batch is stored: processes that write the same session take turns."""
+    def _take_sessions(self, connection: Connection, events: Sequence[Event]) -> Sequence[Event]:
+        """A row for each session in the batch, locked until the batch is stored: processes that write the same session take turns.
+
+        The events of sessions whose text was not deleted: of the others nothing comes back, also when they are read again.
+        """
         now = self._clock()
         spoken = {event.session_id for event in events if not isinstance(event.payload, SynthesisRequested)}
-        _write(connection, database.sessions, [{"session_id": session_id, "created_at": now} for session_id in spoken], [])
-        ordered = select(database.sessions.c.session_id).where(database.sessions.c.session_id.in_(spoken)).order_by("session_id")
-        connection.execute(ordered.with_for_update()).all()
+        deleted = {session_id for session_id, (is_text_deleted, _) in lock_sessions(connection, sorted(spoken), now).items() if is_text_deleted}
         opened = {
             event.session_id: {
                 "session_id": event.session_id,
@@ -76,6 +80,7 @@ class ResultProjection:
             if isinstance(event.payload, SessionOpened)
         }
         _write(connection, database.sessions, list(opened.values()), ["owner", "language", "stages", "opened_at"])
+        return [event for event in events if event.session_id not in deleted] if deleted else events
 
     def _complete(self, connection: Connection, events: Sequence[Event]) -> None:
         """A session is complete when all stages it asked for have said that they are done."""

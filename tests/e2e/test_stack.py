@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,22 +22,28 @@ import pytest
 from local_services.stack import Stack
 
 from services.projector.archive import object_name
+from services.projector.projection import ResultProjection
+from tests.e2e.collector import Collector
 from tests.e2e.streaming import Heard, stream
 from voxrelay.bus.api import Record, TopicPartition
 from voxrelay.bus.kafka import KafkaBus
+from voxrelay.runner import ProjectionRunner
 from voxrelay.storage import database
 from voxrelay.storage.objects import ObjectStore
 from voxrelay.storage.views import StoredSession, Views
 from voxrelay.topology import (
     AUDIO_DENOISED,
     AUDIO_RECEIVED,
+    PROJECTOR,
     SEGMENT_CLASSIFIED,
     SEGMENT_DIARIZED,
     SEGMENT_TRANSCRIBED,
     SYNTHESIS_PRODUCED,
     SYNTHESIS_REQUESTED,
     UTTERANCE_DETECTED,
+    ProjectionNode,
     dead_letter_topic,
+    edges,
 )
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -46,8 +53,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def stack(services_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"), {**services_environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture(scope="module")
+def stack(services_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
+    traces = {"VOXRELAY_TRACES_ENDPOINT": collector.endpoint, "VOXRELAY_TRACES_RATIO": "1"}
+    stack = Stack(tmp_path_factory.mktemp("stack"), {**services_environment, **traces, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
     stack.prepare()
     stack.start()
     try:
@@ -178,6 +193,19 @@ def test_speech_over_the_topics(stack: Stack, bus: KafkaBus) -> None:
     assert len(_records(bus, SYNTHESIS_PRODUCED.name("live"), session_id)) > 5
 
 
+def test_its_trace_goes_through_all_services_and_back(collector: Collector, heard: Heard) -> None:
+    """From seven processes into one trace, over the edges the topology names and no other."""
+
+    def trace_id() -> str:
+        return next((span.trace_id for span in collector.spans if span.attributes.get("voxrelay.session") == heard.session_id), "")
+
+    expected = {edge for edge in edges() if "synth" not in edge and edge != ("gateway", "projector")}
+    collector.wait_until(lambda: collector.edges_of(trace_id()) >= expected)
+    assert collector.edges_of(trace_id()) == expected
+    services = {span.service for span in collector.of(trace_id())}
+    assert services == {f"voxrelay-{name}" for name in ("gateway", "denoise", "diarize", "transcribe", "classify", "projector")}
+
+
 def test_poison_on_every_topic_is_buried_and_everybody_lives(stack: Stack, bus: KafkaBus, call: tuple[bytes, int], heard: Heard) -> None:
     topics = (AUDIO_RECEIVED, AUDIO_DENOISED, UTTERANCE_DETECTED, SEGMENT_TRANSCRIBED, SEGMENT_DIARIZED, SEGMENT_CLASSIFIED, SYNTHESIS_REQUESTED)
     key = uuid.uuid4().hex.encode()
@@ -269,6 +297,18 @@ def test_an_object_store_that_dies_loses_no_audio(
         stack.wait_ready()
 
 
+def test_the_doctor_finds_nothing_wrong_with_the_running_stack(stack: Stack, services_environment: Mapping[str, str]) -> None:
+    environment = {**os.environ, **services_environment, "VOXRELAY_GATEWAY_PORT": str(stack.port), "VOXRELAY_GATEWAY_GRPC_PORT": str(stack.grpc_port)}
+    command = [sys.executable, "-m", "voxrelay.cli", "doctor", "--json", "--timeout", "60"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY, timeout=300, check=False)
+    found = {line["code"]: line["state"] for line in json.loads(done.stdout)}
+    machine = {"DISK_SHORT", "DISK_FULL", "MEMORY_SHORT"}  # of whoever runs the tests
+    assert {code for code, state in found.items() if state != "ok"} <= machine, done.stdout
+    healthy = {"BROKER_ANSWERS", "TOPICS_AGREE", "GROUPS_AT_WORK", "DATABASE_CURRENT", "OBJECTS_WORK", "CLOCK_AGREES", "MODELS_WHOLE", "PORT_OURS"}
+    assert healthy <= found.keys()
+    assert services_environment["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
+
+
 def test_a_killed_gateway_ends_its_sessions_and_finished_results_are_kept(
     stack: Stack, call: tuple[bytes, int], services_environment: Mapping[str, str]
 ) -> None:
@@ -299,3 +339,33 @@ def test_a_killed_gateway_ends_its_sessions_and_finished_results_are_kept(
     answer = httpx.get(f"{stack.url}/api/sessions/{session_id}", timeout=10).json()
     assert answer["utterances"][0]["transcript"]
     assert not answer["session"]["is_complete"]
+
+
+def test_a_deleted_session_is_gone_and_does_not_come_back(stack: Stack, heard: Heard, bus: KafkaBus, services_environment: Mapping[str, str]) -> None:
+    """Over REST, as a client does; then everything on the log is projected once more, by a projector that has never run before."""
+    session_id = heard.session_id
+    objects = ObjectStore(services_environment["VOXRELAY_OBJECT_STORE_URL"])
+    assert objects.list(f"sessions/{session_id}")
+    deadline = time.monotonic() + PATIENCE_S
+    while (answer := httpx.delete(f"{stack.url}/api/sessions/{session_id}", timeout=30)).status_code == 202 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert answer.status_code == 200
+    (proof,) = answer.json()["sessions"]
+    assert proof["rows"]["transcripts"] >= 1
+    assert proof["objects"] >= 1
+
+    engine, group = database.connect(services_environment["VOXRELAY_DATABASE_URL"]), f"again-{uuid.uuid4().hex[:8]}"
+    again = ProjectionRunner(bus, ProjectionNode(group, "projector", PROJECTOR.reads), "live", ResultProjection(engine))
+    stop, topics = threading.Event(), [topic.name("live") for topic in PROJECTOR.reads]
+    thread = threading.Thread(target=again.run, args=(stop,))
+    thread.start()
+    while bus.lag(group, topics) and time.monotonic() < deadline + PATIENCE_S:
+        time.sleep(0.5)
+    assert bus.lag(group, topics) == 0
+    stop.set()
+    thread.join()
+    views = Views(engine)
+    assert views.session(session_id) is None
+    assert views.utterances(session_id) == []
+    assert objects.list(f"sessions/{session_id}") == []
+    engine.dispose()

@@ -5,6 +5,7 @@ Credentials and endpoints come from the store's own environment variables (AWS_A
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from voxrelay.errors import Unavailable
 TRIES = 3
 WITHIN = timedelta(seconds=20)
 SCHEMES = ("s3", "gs", "az", "file", "memory")
+
+
+def session_folder(session_id: str) -> str:
+    """Where everything of a session lies."""
+    return f"sessions/{session_id}"
 
 
 class ObjectStore:
@@ -61,22 +67,40 @@ class ObjectStore:
         except (BaseError, OSError) as error:
             raise Unavailable(f"The object store did not give an object: {_sentence(error)}") from error
 
+    def written_at(self, name: str) -> float:
+        """When the store says the object was written, seconds since the epoch; of S3 whole seconds."""
+        try:
+            return float(obstore.head(self._store, name)["last_modified"].timestamp())
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"The object store did not tell of an object: {_sentence(error)}") from error
+
     def list(self, prefix: str) -> list[str]:
         """Names below the folder ``prefix``, in order."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each object below the folder ``prefix``, by name."""
         try:
-            return sorted(item["path"] for page in obstore.list(self._store, prefix=prefix) for item in page)
+            return {item["path"]: item["size"] for page in obstore.list(self._store, prefix=prefix) for item in page}
         except (BaseError, OSError) as error:
             raise Unavailable(f"The object store did not list its objects: {_sentence(error)}") from error
 
     def delete(self, prefix: str) -> int:
         """Remove what lies below the folder ``prefix``; how many objects that were."""
         names = self.list(prefix)
+        self.remove(names)
+        return len(names)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove these objects; one that is not there is no error."""
         try:
             if names:
                 obstore.delete(self._store, names)
+        except FileNotFoundError:
+            for name in names if len(names) > 1 else ():  # a folder stops at the first that is gone
+                self.remove([name])
         except (BaseError, OSError) as error:
             raise Unavailable(f"The object store did not delete objects: {_sentence(error)}") from error
-        return len(names)
 
     def check(self) -> None:
         """For /ready."""
