@@ -187,9 +187,9 @@ def _run(arguments: argparse.Namespace) -> tuple[Replayed, list[Difference]]:
         import_module("jiwer")
     except ModuleNotFoundError:
         raise Unfinished("Comparing texts needs the library jiwer: pip install 'voxrelay[evaluation]'.") from None
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
-    bus = KafkaBus(platform.kafka_bootstrap)
+    bus = connect(platform)
     slot = EngineSlot("transcribe", load_model(platform, load_settings(TranscribeSettings), arguments.model))
     columns = (SpinnerColumn(), TextColumn("replaying with {task.description}"), TimeElapsedColumn())
     console = Console(stderr=True)

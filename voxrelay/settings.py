@@ -24,6 +24,9 @@ class PlatformSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_", extra="ignore", frozen=True)
 
     kafka_bootstrap: str = Field("", description="host:port of the brokers, comma-separated; empty runs on the in-memory bus")
+    kafka_properties: Path | None = Field(
+        None, description="file of further librdkafka settings, name=value a line: TLS, SASL (security.protocol=SASL_SSL, sasl.username=…)"
+    )
     partitions: int = Field(8, ge=1, le=1000, description="partitions of every topic; the same on all of them")
     instance: str = Field("", description="this process's lasting name (a pod's): a restart under it takes its partitions up at once")
     replication: int = Field(1, ge=1, le=7, description="copies the broker keeps of every topic")
@@ -42,7 +45,14 @@ class PlatformSettings(Settings):
     )
     log_format: Literal["json", "text"] = Field("json", description="json, or text for people")
     checkpoint_every: int = Field(32, ge=1, description="records of a session between two checkpoints, where the stage can")
+    traces_endpoint: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="an OpenTelemetry collector's OTLP address over HTTP, http://host:4318; empty: no traces"
+    )
+    traces_ratio: float = Field(0.01, ge=0, le=1, description="share of the sessions that are traced, where their callers do not decide it")
     session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")
+    onnx_provider: Literal["cpu", "cuda", "tensorrt"] = Field(
+        "cpu", description="what engines on ONNX Runtime run on: cpu, cuda or tensorrt; the last two need onnxruntime-gpu"
+    )
     threads_per_engine: int = Field(1, ge=1, le=64, description="threads a model may use inside one call")
 
     @property

@@ -162,6 +162,13 @@ def stages_to_finish(asked: tuple[str, ...]) -> frozenset[str]:
     return frozenset(stage.name for stage in STAGES if stage.asked_as and stage.asked_as in asked)
 
 
+def edges() -> frozenset[tuple[str, str]]:
+    """Who hears from whom over the log, by name: what a trace of everything the platform does must show, and nothing else."""
+    writes = {"gateway": GATEWAY_WRITES} | {stage.name: stage.writes for stage in STAGES}
+    reads = {"gateway": GATEWAY_READS, PROJECTOR.name: PROJECTOR.reads} | {stage.name: (stage.reads,) for stage in STAGES}
+    return frozenset((writer, reader) for writer, topics in writes.items() for reader, read in reads.items() if set(topics) & set(read))
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """One Kafka topic to create, with its settings."""

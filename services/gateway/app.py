@@ -19,7 +19,7 @@ from services.gateway.models import HealthAnswer
 from services.gateway.protocols import deepgram, files, login, model_registry, models, native, openai, page, sessions, speak, stream, usage
 from voxrelay.errors import Refused
 from voxrelay.models.operations import ModelOperations
-from voxrelay.probe import Checks, ask
+from voxrelay.probe import Checks, ask, is_ready
 from voxrelay.storage.views import Views
 
 
@@ -60,7 +60,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
     async def ready() -> JSONResponse:
         """Every dependency answers."""
         answers = await asyncio.to_thread(ask, checks)
-        return JSONResponse(answers, 200 if all(answer == "ok" for answer in answers.values()) else 503)
+        return JSONResponse(answers, 200 if is_ready(answers) else 503)
 
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:
@@ -70,7 +70,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
 
 def _add_errors(app: FastAPI) -> None:
     def render(_request: Request, refused: Refused, status: int) -> Response:
-        return JSONResponse(errors.body(refused.code, refused.message), status)
+        return JSONResponse(errors.body(refused.code, refused.message, refused.retry_after_s), status)
 
     async def refuse(request: Request, error: Exception) -> Response:
         return refusals.answer("http", render, request, error)

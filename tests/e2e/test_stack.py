@@ -21,6 +21,7 @@ import pytest
 from local_services.stack import Stack
 
 from services.projector.archive import object_name
+from tests.e2e.collector import Collector
 from tests.e2e.streaming import Heard, stream
 from voxrelay.bus.api import Record, TopicPartition
 from voxrelay.bus.kafka import KafkaBus
@@ -37,6 +38,7 @@ from voxrelay.topology import (
     SYNTHESIS_REQUESTED,
     UTTERANCE_DETECTED,
     dead_letter_topic,
+    edges,
 )
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -46,8 +48,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def stack(services_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"), {**services_environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture(scope="module")
+def stack(services_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
+    traces = {"VOXRELAY_TRACES_ENDPOINT": collector.endpoint, "VOXRELAY_TRACES_RATIO": "1"}
+    stack = Stack(tmp_path_factory.mktemp("stack"), {**services_environment, **traces, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
     stack.prepare()
     stack.start()
     try:
@@ -178,6 +188,19 @@ def test_speech_over_the_topics(stack: Stack, bus: KafkaBus) -> None:
     assert len(_records(bus, SYNTHESIS_PRODUCED.name("live"), session_id)) > 5
 
 
+def test_its_trace_goes_through_all_services_and_back(collector: Collector, heard: Heard) -> None:
+    """From seven processes into one trace, over the edges the topology names and no other."""
+
+    def trace_id() -> str:
+        return next((span.trace_id for span in collector.spans if span.attributes.get("voxrelay.session") == heard.session_id), "")
+
+    expected = {edge for edge in edges() if "synth" not in edge and edge != ("gateway", "projector")}
+    collector.wait_until(lambda: collector.edges_of(trace_id()) >= expected)
+    assert collector.edges_of(trace_id()) == expected
+    services = {span.service for span in collector.of(trace_id())}
+    assert services == {f"voxrelay-{name}" for name in ("gateway", "denoise", "diarize", "transcribe", "classify", "projector")}
+
+
 def test_poison_on_every_topic_is_buried_and_everybody_lives(stack: Stack, bus: KafkaBus, call: tuple[bytes, int], heard: Heard) -> None:
     topics = (AUDIO_RECEIVED, AUDIO_DENOISED, UTTERANCE_DETECTED, SEGMENT_TRANSCRIBED, SEGMENT_DIARIZED, SEGMENT_CLASSIFIED, SYNTHESIS_REQUESTED)
     key = uuid.uuid4().hex.encode()
@@ -267,6 +290,18 @@ def test_an_object_store_that_dies_loses_no_audio(
         services("stop", "--wipe")
         stack.start()
         stack.wait_ready()
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_running_stack(stack: Stack, services_environment: Mapping[str, str]) -> None:
+    environment = {**os.environ, **services_environment, "VOXRELAY_GATEWAY_PORT": str(stack.port), "VOXRELAY_GATEWAY_GRPC_PORT": str(stack.grpc_port)}
+    command = [sys.executable, "-m", "voxrelay.cli", "doctor", "--json", "--timeout", "60"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY, timeout=300, check=False)
+    found = {line["code"]: line["state"] for line in json.loads(done.stdout)}
+    machine = {"DISK_SHORT", "DISK_FULL", "MEMORY_SHORT"}  # of whoever runs the tests
+    assert {code for code, state in found.items() if state != "ok"} <= machine, done.stdout
+    healthy = {"BROKER_ANSWERS", "TOPICS_AGREE", "GROUPS_AT_WORK", "DATABASE_CURRENT", "OBJECTS_WORK", "CLOCK_AGREES", "MODELS_WHOLE", "PORT_OURS"}
+    assert healthy <= found.keys()
+    assert services_environment["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
 
 
 def test_a_killed_gateway_ends_its_sessions_and_finished_results_are_kept(

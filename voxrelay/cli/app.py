@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import typer
 
-from voxrelay.cli import access, database, listen, models, replay, serve, sessions, speak, topics, transcribe, usage
+from voxrelay.cli import access, database, doctor, listen, models, replay, serve, sessions, speak, topics, transcribe, usage
 from voxrelay.cli.console import Failure
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Refused, Unavailable
@@ -29,6 +29,7 @@ app.command()(listen.listen)
 app.command()(speak.speak)
 app.command()(usage.usage)
 app.command()(replay.replay)
+app.command()(doctor.doctor)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(access.keys, name="keys")
 app.add_typer(access.users, name="users")

