@@ -8,7 +8,6 @@ import hashlib
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,12 @@ import numpy as np
 import pytest
 from local_services.stack import Stack
 
-from voxrelay import codec
+from tests.published import Finals
 from voxrelay.audio import SAMPLE_RATE_HZ
-from voxrelay.bus.api import TopicPartition
 from voxrelay.bus.kafka import KafkaBus
 from voxrelay.cli.live import LiveCall
-from voxrelay.events import ModelActivated, SegmentTranscribed
+from voxrelay.events import ModelActivated
 from voxrelay.models.activations import ActivationLog
-from voxrelay.topology import SEGMENT_TRANSCRIBED
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -103,13 +100,12 @@ async def _speak(url: str, number: int, done: asyncio.Event) -> tuple[str, bytes
     return session_id, bytes(said), heard
 
 
-def _operate(stack: Stack, operator: Operator) -> None:
+def _operate(stack: Stack, operator: Operator, finals: Finals) -> None:
+    finals.until(lambda now: len(now.copies) == SESSIONS)
     operator.models("activate", "second")
-    operator.until(lambda state: state.model == "second")
-    time.sleep(2.0)  # of speech with it
+    finals.until(lambda now: now.newest_models == {"second"})
     operator.models("activate", "third", "--share", "0.5")
-    operator.until(lambda state: state.candidate == "third")
-    time.sleep(3.0)
+    finals.until(lambda now: now.newest_models == {"second", "third"})
     operator.models("activate", "broken")
     operator.until(lambda state: "'broken' could not be loaded (RuntimeError)" in state.reason and state.model == "second")
     stack.kill("transcribe")
@@ -118,43 +114,18 @@ def _operate(stack: Stack, operator: Operator) -> None:
     operator.models("rollback")
     operator.until(lambda state: state.model == "second" and not state.reason)
     operator.models("rollback")
-    operator.until(lambda state: state.model == "" and not state.reason)
-    time.sleep(4.0)
-
-
-def _published(bus: KafkaBus, sessions: set[str]) -> dict[str, dict[int, list[bytes]]]:
-    """The durable records of these sessions as they lie on the log: by session and sequence, every copy."""
-    topic = SEGMENT_TRANSCRIBED.name("live")
-    sources = [TopicPartition(topic, number) for number in range(bus.partitions(topic))]
-    ends = {source: end for source, (_, end) in bus.offsets(sources).items()}
-    found: dict[str, dict[int, list[bytes]]] = defaultdict(lambda: defaultdict(list))
-    consumer = bus.read(dict.fromkeys(sources, "earliest"))
-    at = {source: bus.offsets([source])[source][0] for source in sources}
-    while any(at[source] < ends[source] for source in sources):
-        for record in consumer.poll(500, 0.5):
-            at[record.source] = record.offset + 1
-            event = codec.decode(record.key, record.value, record.headers)
-            if event.session_id in sessions and isinstance(event.payload, SegmentTranscribed) and event.payload.is_final:
-                found[event.session_id][event.sequence].append(record.value or b"")
-    consumer.close()
-    return found
-
-
-def _models(copies: dict[int, list[bytes]]) -> list[str]:
-    import json
-
-    return [json.loads(copies[number][0])["engine"]["version"].partition("+")[2] for number in sorted(copies)]
+    finals.until(lambda now: now.newest_models == {""})
 
 
 def test_models_change_under_load_and_no_session_notices(stack: tuple[Stack, Operator], bus: KafkaBus) -> None:
     platform, operator = stack
+    finals = Finals(bus)
 
     async def run() -> list[tuple[str, bytes, list[dict[str, Any]]]]:
         done = asyncio.Event()
         speaking = [asyncio.create_task(_speak(platform.url, number, done)) for number in range(SESSIONS)]
-        await asyncio.sleep(2.0)
         try:
-            await asyncio.to_thread(_operate, platform, operator)
+            await asyncio.to_thread(_operate, platform, operator, finals)
         finally:
             done.set()
         return list(await asyncio.gather(*speaking))
@@ -165,11 +136,9 @@ def test_models_change_under_load_and_no_session_notices(stack: tuple[Stack, Ope
         seconds = [said[at : at + SAMPLE_RATE_HZ * 2] for at in range(0, len(said), SAMPLE_RATE_HZ * 2)]
         assert [message["transcript"] for message in heard if message["type"] == "final"] == [hashlib.sha256(one).hexdigest()[:16] for one in seconds]
         assert heard[-1]["type"] == "closed"
-    published = _published(bus, {session_id for session_id, _, _ in ran})
-    for copies in published.values():
-        assert all(len(set(values)) == 1 for values in copies.values())  # a replay publishes what the first run did
-    used = [_models(copies) for copies in published.values()]
-    assert len(used) == SESSIONS
-    assert {name for models in used for name in models} == {"", "second", "third"}
-    assert {models[-1] for models in used} == {""}
-    assert 2 <= sum("third" in models for models in used) <= SESSIONS - 2
+    finals.until(lambda now: all(len(now.copies[session_id]) == len(said) // (SAMPLE_RATE_HZ * 2) for session_id, said, _ in ran))
+    for session_id, _, _ in ran:
+        assert all(len(set(values)) == 1 for values in finals.copies[session_id].values())  # a replay publishes what the first run did
+        assert finals.models(session_id)[0] == ""
+        assert "second" in finals.models(session_id)
+    assert len(finals.copies) == SESSIONS

@@ -30,6 +30,7 @@ class ActivationFollower:
     def __init__(self, bus: Bus, slots: Sequence[EngineSlot[Any]], instance: str) -> None:
         self._bus, self._instance = bus, instance
         self._slots = {slot.task: slot for slot in slots}
+        self._tried: dict[str, ModelActivated] = {}  # what was followed last: once, whether it could be or not
         self._log = ActivationLog(bus)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="activations", daemon=True)
@@ -74,8 +75,9 @@ class ActivationFollower:
 
     def _follow(self, decision: ModelActivated) -> None:
         slot = self._slots.get(decision.task)
-        if slot is None or slot.decision == decision:
+        if slot is None or decision in (slot.decision, self._tried.get(decision.task)):
             return
+        self._tried[decision.task] = decision
         reason = ""
         try:
             slot.exchange(decision)
