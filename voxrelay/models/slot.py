@@ -65,6 +65,12 @@ class EngineSlot(Generic[EngineType]):
         with self._lock:
             return self._ready[self._decision.model].engine
 
+    @property
+    def identity(self) -> Engine:
+        """What results say of that engine."""
+        with self._lock:
+            return self._ready[self._decision.model].identity
+
     def take(self, session_id: str) -> Loaded[EngineType]:
         """The engine for a session that opens. Whoever takes one leaves it."""
         with self._lock:
