@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voxrelay.events import Engine, Lane
+from voxrelay.models.slot import EngineSlot
 from voxrelay.stage import Projection, Stage
 from voxrelay.topology import ProjectionNode, StageNode
 
@@ -37,6 +38,7 @@ class Service:
     name: str
     stages: Sequence[StagePart] = ()
     projections: Sequence[ProjectionPart] = ()
+    slots: Sequence[EngineSlot[Any]] = ()  # engines that can be exchanged while the service runs
     add_rpc: Callable[[Any], Sequence[str]] | None = None
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None

@@ -16,13 +16,14 @@ from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
 from services.gateway.hub import SessionHub
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import deepgram, files, login, models, native, openai, page, sessions, speak, stream, usage
+from services.gateway.protocols import deepgram, files, login, model_registry, models, native, openai, page, sessions, speak, stream, usage
 from voxrelay.errors import Refused
+from voxrelay.models.operations import ModelOperations
 from voxrelay.probe import Checks, ask, is_ready
 from voxrelay.storage.views import Views
 
 
-def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) -> FastAPI:
+def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None, model_operations: ModelOperations | None = None) -> FastAPI:
     """The application without a server. ``checks`` are what /ready asks besides the hub."""
     app = FastAPI(
         title="Voxrelay",
@@ -38,6 +39,8 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None) 
     app.include_router(models.router(hub.settings, gate))
     app.include_router(login.router(gate))
     app.include_router(page.router(gate, hub.settings, views is not None))
+    if model_operations is not None:
+        app.include_router(model_registry.router(model_operations, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))

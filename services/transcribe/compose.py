@@ -1,17 +1,21 @@
-"""Puts the service together: settings, engine, stage, calls."""
+"""Puts the service together: settings, engines, stage, calls."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any, cast
 
-from services.transcribe.engine import ENGINES, Transcriber
+import numpy as np
+
+from services.transcribe.engine import ENGINES, Advance, StreamOptions, Transcriber
 from services.transcribe.rpc import add
 from services.transcribe.settings import TranscribeSettings
 from services.transcribe.stage import TranscribeStage
-from voxrelay.engines import load
+from voxrelay.audio import SAMPLE_RATE_HZ
+from voxrelay.engines import EngineUnusable, load
 from voxrelay.events import Lane
 from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.slot import EngineSlot
 from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
@@ -21,40 +25,78 @@ EXTRAS = {"faster-whisper": "faster-whisper"}  # of the distribution, where it i
 
 
 def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSettings) -> dict[str, Any]:
-    """What an engine is made with. Raises ``EngineUnusable`` where its weights are missing."""
-    if engine == "pocketsphinx":
-        return {
-            "workers": settings.workers,
-            "followed": settings.followed,
-            "beam_hmms": settings.beam_hmms,
-            "boost": settings.boost,
-            "vocabularies": settings.vocabularies,
-        }
-    registry, model = ModelRegistry(platform.models), settings.model or RECOMMENDED.get(engine, engine)
-    options: dict[str, Any] = {"weights": registry.path(model), "model_digest": registry.digest(model), "threads": platform.threads_per_engine}
+    """What an engine is made with besides its model."""
     if engine == "faster-whisper":
-        options |= {"device": settings.device, "compute": settings.compute, "batch": settings.batch, "beam": settings.beam}
-        options["is_translating"] = settings.task == "translate"
-    return options
+        return {
+            "threads": platform.threads_per_engine,
+            "device": settings.device,
+            "compute": settings.compute,
+            "batch": settings.batch,
+            "beam": settings.beam,
+            "is_translating": settings.task == "translate",
+        }
+    return {
+        "workers": settings.workers,
+        "followed": settings.followed,
+        "beam_hmms": settings.beam_hmms,
+        "boost": settings.boost,
+        "vocabularies": settings.vocabularies,
+    }
+
+
+def transcriber(platform: PlatformSettings, settings: TranscribeSettings, engine: str, **changes: Any) -> Transcriber:
+    """The engine with the service's settings and ``changes`` to them. Raises ``EngineUnusable`` when it cannot be used here."""
+    options = {**options_of(engine, platform, settings), **changes}
+    try:
+        return cast(Transcriber, load("transcribe", ENGINES, engine, extra=EXTRAS.get(engine, ""), **options))
+    except TypeError as error:
+        raise EngineUnusable(f"The engine '{engine}' does not take all options of the model ({', '.join(changes)}): correct them.") from error
+
+
+def configured_transcriber(platform: PlatformSettings, settings: TranscribeSettings) -> Transcriber:
+    """What the settings name, with its model where it needs one. Raises ``EngineUnusable``."""
+    name = settings.model or RECOMMENDED.get(settings.engine, "")
+    if name:
+        registry = ModelRegistry(platform.models)
+        if registry.entry(name).engine != settings.engine:
+            raise EngineUnusable(f"'{name}' is a model of the engine '{registry.entry(name).engine}', and VOXRELAY_TRANSCRIBE_ENGINE is '{settings.engine}'.")
+        return transcriber(platform, settings, settings.engine, weights=registry.path(name), model_digest=registry.digest(name))
+    return transcriber(platform, settings, settings.engine)
+
+
+def model(platform: PlatformSettings, settings: TranscribeSettings, name: str) -> Transcriber:
+    """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
+    registry = ModelRegistry(platform.models)
+    entry = registry.entry(name)
+    if entry.task != "transcribe":
+        raise EngineUnusable(f"'{name}' is a model for {entry.task} and cannot transcribe.")
+    weights: dict[str, Any] = {"weights": registry.path(name), "model_digest": entry.digest} if entry.files else {}
+    made = transcriber(platform, settings, entry.engine, **entry.options, **weights)
+    try:
+        stream = made.open(StreamOptions(), wants_interims=False)
+        made.advance([Advance(stream, np.zeros(SAMPLE_RATE_HZ, dtype=np.float32), is_last=True)])
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def compose(platform: PlatformSettings) -> Service:
     """Starts the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     settings = load_settings(TranscribeSettings)
-    transcriber = cast(
-        Transcriber,
-        load("transcribe", ENGINES, settings.engine, extra=EXTRAS.get(settings.engine, ""), **options_of(settings.engine, platform, settings)),
-    )
+    configured = configured_transcriber(platform, settings)
+    slot = EngineSlot("transcribe", configured, partial(model, platform, settings))
 
     def make(lane: Lane) -> TranscribeStage:
-        return TranscribeStage(transcriber, interim_every_ms=settings.interim_every_ms, is_urgent=lane == "live")
+        return TranscribeStage(slot, interim_every_ms=settings.interim_every_ms, is_urgent=lane == "live")
 
     return Service(
         name="transcribe",
         stages=[StagePart(TRANSCRIBE, make)],
-        add_rpc=partial(add, transcriber=transcriber),
-        checks={"transcriber": transcriber.check},
-        close=transcriber.close,
-        engines={TRANSCRIBE.name: transcriber.engine},
-        models=(f"{transcriber.engine.name}:{transcriber.engine.version}",),
+        slots=[slot],
+        add_rpc=partial(add, slot=slot),
+        checks={"transcriber": lambda: slot.current.check()},
+        close=slot.close,
+        engines={TRANSCRIBE.name: configured.engine},
+        models=(f"{configured.engine.name}:{configured.engine.version}",),
     )

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from voxrelay.cli.console import Failure, err, out, print_json, print_table
+from voxrelay.cli.remote_models import RemoteModels
+from voxrelay.models.activations import ActivationLog
 from voxrelay.models.catalogue import TASKS, ModelEntry, ModelFile, Option
+from voxrelay.models.operations import ModelOperations
 from voxrelay.models.registry import FileProgress, ModelRegistry, PullFailed, bundled_names
 from voxrelay.models.sources import Hub
 from voxrelay.settings import PlatformSettings, load_settings
 
 app = typer.Typer(help="Models: what there is, what is here, what is in use.", no_args_is_help=True)
 
+URL = typer.Option("", help="Address of a running platform; without it the broker of VOXRELAY_KAFKA_BOOTSTRAP is asked.")
+KEY = typer.Option("", envvar="VOXRELAY_API_KEY", help="Key of that platform, if it wants one; an admin's to change something.")
 JSON = typer.Option(False, "--json", help="As JSON.")
 ACCEPT = typer.Option(False, "--accept-licence", help="You have read the licence and accept it.")
 
@@ -31,43 +35,50 @@ def _registry() -> ModelRegistry:
     return registry_of(load_settings(PlatformSettings))
 
 
-def entry_json(registry: ModelRegistry, entry: ModelEntry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "task": entry.task,
-        "engine": entry.engine,
-        "languages": list(entry.languages),
-        "size_bytes": entry.size_bytes,
-        "licence": entry.licence,
-        "source": entry.source,
-        "revision": entry.revision,
-        "digest": entry.digest,
-        "is_installed": registry.is_installed(entry.name),
-    }
+def _operations(url: str, api_key: str) -> ModelOperations | RemoteModels:
+    """Those of a platform at ``url``; else on the broker of the settings; else of this folder alone."""
+    if url:
+        return RemoteModels(url, api_key)
+    platform = load_settings(PlatformSettings)
+    if not platform.kafka_bootstrap:
+        return ModelOperations(registry_of(platform), None)
+    from voxrelay.bus.kafka import KafkaBus
+
+    return ModelOperations(registry_of(platform), ActivationLog(KafkaBus(platform.kafka_bootstrap)))
+
+
+def _deciding(url: str, api_key: str) -> ModelOperations | RemoteModels:
+    """The same, where something is to be decided: then a folder alone will not do."""
+    if not url and not load_settings(PlatformSettings).kafka_bootstrap:
+        raise Failure("Say where: --url of a running platform, or VOXRELAY_KAFKA_BOOTSTRAP of its broker.", 2)
+    return _operations(url, api_key)
 
 
 @app.command("list")
-def list_models(task: str = typer.Option("", help="Only the models for this task."), as_json: bool = JSON) -> None:
-    """All models that are known, and which of them are on this machine."""
-    registry = _registry()
-    rows = [entry_json(registry, entry) for entry in registry.entries() if task in ("", entry.task)]
+def list_models(
+    task: str = typer.Option("", help="Only the models for this task."), url: str = URL, api_key: str = KEY, as_json: bool = JSON
+) -> None:
+    """All models that are known, which of them are here, and what they are used for."""
+    operations = _operations(url, api_key)
+    rows = operations.rows(task)
     if as_json:
         print_json(rows)
         return
-    table = Table("name", "task", "engine", "MB", "licence", "here", "source", box=None)
+    table = Table("name", "task", "engine", "MB", "licence", "here", "in use", "source", box=None)
     for row in rows:
         size = f"{row['size_bytes'] / 1e6:.1f}" if row["size_bytes"] else ""
-        table.add_row(row["name"], row["task"], row["engine"], size, row["licence"], "yes" if row["is_installed"] else "no", row["source"])
+        here = "yes" if row["is_installed"] else "no"
+        table.add_row(row["name"], row["task"], row["engine"], size, row["licence"], here, row["use"], row["source"])
     print_table(table)
+    for state in operations.states():
+        uses = f"{state['task']} at {state['instance']} works with {state['model'] or 'the engine of its settings'}"
+        err.print(f"[red]{uses}: {state['reason']}[/red]" if state["reason"] else f"[dim]{uses}.[/dim]")
 
 
 @app.command()
-def show(name: str = typer.Argument(..., help="A name from 'models list'."), as_json: bool = JSON) -> None:
+def show(name: str = typer.Argument(..., help="A name from 'models list'."), url: str = URL, api_key: str = KEY, as_json: bool = JSON) -> None:
     """Everything that is known of one model: files with checksums, licence, options."""
-    registry = _registry()
-    entry = registry.entry(name)
-    files = [{"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes} for file in entry.files]
-    shown = entry_json(registry, entry) | {"summary": entry.summary, "licence_url": entry.licence_url, "options": dict(entry.options), "files": files}
+    shown = _operations(url, api_key).row(name)
     if as_json:
         print_json(shown)
         return
@@ -75,9 +86,29 @@ def show(name: str = typer.Argument(..., help="A name from 'models list'."), as_
     for key, value in shown.items():
         if key != "files" and value not in ("", [], {}):
             table.add_row(key.replace("_", " "), str(value))
-    for file in files:
+    for file in shown["files"]:
         table.add_row("file", f"{file['path']}  {file['sha256']}  {file['size_bytes']} bytes")
     print_table(table)
+
+
+@app.command()
+def activate(
+    name: str = typer.Argument(..., help="A name from 'models list'."),
+    share: float = typer.Option(1.0, help="Of the sessions: below 1 the model is a candidate beside the active one."),
+    url: str = URL,
+    api_key: str = KEY,
+) -> None:
+    """Put a model into use while the services run. They load it beside the old one; each session changes between two utterances."""
+    decision = _deciding(url, api_key).activate(name, share)
+    what = f"the candidate for {decision.share:.0%} of the sessions" if decision.candidate == name else "in use for all sessions"
+    err.print(f"[dim]{name} is {what} of {decision.task}, as soon as the services have loaded it ('models list' says).[/dim]")
+
+
+@app.command()
+def rollback(task: str = typer.Argument("transcribe", help="Which task."), url: str = URL, api_key: str = KEY) -> None:
+    """Drop the candidate; where there is none, go back to the model before."""
+    decision = _deciding(url, api_key).rollback(task)
+    err.print(f"[dim]{task} works with {decision.model or 'the engine of its settings'} again.[/dim]")
 
 
 @app.command()

@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.transcribe.compose import configured_transcriber
 from services.transcribe.engine import ENGINES, Advance, Hypothesis, StreamOptions
+from services.transcribe.settings import TranscribeSettings
 from tests.contracts.transcribe.streaming import NOTHING, final, streamed
 from voxrelay.audio import Float32Array
 from voxrelay.engines import EngineUnusable, load
 from voxrelay.errors import Unavailable
+from voxrelay.models.catalogue import ModelEntry
+from voxrelay.models.registry import ModelRegistry
+from voxrelay.settings import PlatformSettings
 
 pytest.importorskip("faster_whisper", reason="the extra faster-whisper is not installed")
 SCRIPT = "one two three four five six"
@@ -155,6 +160,20 @@ def test_closing_lets_go_of_the_weights(tiny_whisper: Path, sentence: Float32Arr
     del engine
     gc.collect()
     assert model() is None
+
+
+def test_the_service_takes_a_model_of_ones_own_from_the_registry(tiny_whisper: Path, tmp_path: Path, sentence: Float32Array) -> None:
+    platform = PlatformSettings(models=tmp_path)
+    entry = ModelEntry("tiny", "transcribe", "faster-whisper", f"folder:{tiny_whisper}", "Apache-2.0", "says a script")
+    added = ModelRegistry(tmp_path).add(entry)
+    settings = TranscribeSettings(engine="faster-whisper", model="tiny", device="cpu", compute="float32")
+    engine = configured_transcriber(platform, settings)
+    assert final(engine, sentence).text == SCRIPT
+    assert engine.engine.model_digest == added.digest
+    with pytest.raises(EngineUnusable, match="voxrelay models pull faster-whisper-small"):
+        configured_transcriber(platform, TranscribeSettings(engine="faster-whisper"))
+    with pytest.raises(EngineUnusable, match="a model of the engine 'faster-whisper'"):
+        configured_transcriber(platform, TranscribeSettings(engine="pocketsphinx", model="tiny"))
 
 
 def test_what_cannot_be_run_is_refused_in_a_sentence(tmp_path: Path, tiny_whisper: Path) -> None:
