@@ -58,8 +58,9 @@ def configured_transcriber(platform: PlatformSettings, settings: TranscribeSetti
     name = settings.model or RECOMMENDED.get(settings.engine, "")
     if name:
         registry = ModelRegistry(platform.models)
-        if registry.entry(name).engine != settings.engine:
-            raise EngineUnusable(f"'{name}' is a model of the engine '{registry.entry(name).engine}', and VOXRELAY_TRANSCRIBE_ENGINE is '{settings.engine}'.")
+        engine = registry.entry(name).engine
+        if engine != settings.engine:
+            raise EngineUnusable(f"'{name}' is a model of the engine '{engine}', and VOXRELAY_TRANSCRIBE_ENGINE is '{settings.engine}'.")
         return transcriber(platform, settings, settings.engine, weights=registry.path(name), model_digest=registry.digest(name))
     return transcriber(platform, settings, settings.engine)
 
