@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from services.transcribe.engine import ENGINES, Advance, StreamOptions, Transcriber
+from services.transcribe.engine import ENGINES, EXTRAS, Advance, StreamOptions, Transcriber
 from services.transcribe.rpc import add
 from services.transcribe.settings import TranscribeSettings
 from services.transcribe.stage import TranscribeStage
@@ -21,7 +21,6 @@ from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
 
 RECOMMENDED = {"faster-whisper": "faster-whisper-small"}  # the model an engine takes where no other is named
-EXTRAS = {"faster-whisper": "faster-whisper"}  # of the distribution, where it is not called like the capability
 
 
 def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSettings) -> dict[str, Any]:

@@ -14,6 +14,8 @@ ENGINES: dict[str, str] = {
     "pocketsphinx": "services.transcribe.engines.pocketsphinx:PocketsphinxTranscriber",
 }
 
+EXTRAS = {"faster-whisper": "faster-whisper"}  # of the distribution, where it is not called like the capability
+
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:

@@ -6,6 +6,7 @@ far. Text before the utterance is never a prompt (a mistake would breed others),
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -26,6 +27,9 @@ from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
 from voxrelay.events import Engine, Word
+from voxrelay.telemetry import fields
+
+log = logging.getLogger(__name__)
 
 WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
 SHORTEST_SAMPLES = SAMPLE_RATE_HZ // 10
@@ -124,12 +128,16 @@ class FasterWhisperTranscriber:
                 stream.decoded_samples = samples.size
                 due.extend(self._windows(place, samples, stream.options, self._beam if step.is_last else 1))
         decoded: list[list[_Decoded]] = [[] for _ in work]
-        for one, answer in self._decode(due):
-            decoded[one.place].append(answer)
-        with self._lock:
+        try:
+            for one, answer in self._decode(due):
+                decoded[one.place].append(answer)
+        except Exception:
             for step in work:
-                if step.is_last:
-                    self._streams.pop(step.stream, None)
+                self.discard(step.stream)
+            raise
+        for step in work:
+            if step.is_last:
+                self.discard(step.stream)
         return [_answer(*item) for item in zip(work, streams, heard, decoded, strict=True)]
 
     def discard(self, stream: int) -> None:
@@ -175,9 +183,24 @@ class FasterWhisperTranscriber:
 
         for _, group in groupby(sorted(due, key=kind), kind):
             rows = list(group)
-            for at in range(0, len(rows), self._batch):
-                batch = rows[at : at + self._batch]
-                yield from zip(batch, self._decode_batch(batch), strict=True)
+            while rows:
+                batch = rows[: self._batch]
+                try:
+                    answers = self._decode_batch(batch)
+                except RuntimeError as error:  # what CTranslate2 raises for everything
+                    self._shrink(error, len(batch))
+                    continue
+                yield from zip(batch, answers, strict=True)
+                del rows[: len(batch)]
+
+    def _shrink(self, error: RuntimeError, size: int) -> None:
+        """Smaller batches from here on, where memory ran out. Raises what it is given for anything else, ``Unavailable`` when one is too many."""
+        if "out of memory" not in str(error).lower():
+            raise error
+        if size == 1:
+            raise Unavailable("There is not enough memory on the device to transcribe one utterance: free some, or take a smaller model.") from error
+        self._batch = size // 2
+        log.warning("The device ran out of memory; fewer utterances are transcribed at once from here on.", extra=fields(batch=self._batch))
 
     def _decode_batch(self, rows: Sequence[_Due]) -> list[_Decoded]:
         features = np.stack([self._features(row.samples) for row in rows])

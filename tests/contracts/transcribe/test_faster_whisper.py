@@ -88,6 +88,27 @@ def test_more_sessions_than_fit_into_a_batch_all_get_their_words(tiny_whisper: P
     ]
 
 
+def test_running_out_of_memory_halves_the_batch_and_says_so(tiny_whisper: Path, sentence: Float32Array, caplog: pytest.LogCaptureFixture) -> None:
+    engine = load("transcribe", ENGINES, "faster-whisper", weights=tiny_whisper, device="cpu", compute="float32", batch=4)
+    real, sizes, room = engine._model.encode, [], [2]
+
+    def encode(features: Float32Array) -> Any:
+        sizes.append(len(features))
+        if len(features) > room[0]:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return real(features)
+
+    engine._model.encode = encode
+    streams = [engine.open(StreamOptions(), wants_interims=False) for _ in range(5)]
+    answers = engine.advance([Advance(stream, sentence, is_last=True) for stream in streams])
+    assert [one.text for one in answers] == [SCRIPT] * 5
+    assert sizes == [4, 2, 2, 1]
+    assert [record.__dict__["fields"]["batch"] for record in caplog.records if "ran out of memory" in record.getMessage()] == [2]
+    room[0] = 0
+    with pytest.raises(Unavailable, match="not enough memory"):
+        final(engine, sentence)
+
+
 def test_translation_is_another_task_of_the_same_model(tiny_whisper: Path, sentence: Float32Array) -> None:
     engine = load("transcribe", ENGINES, "faster-whisper", weights=tiny_whisper, device="cpu", compute="float32", is_translating=True)
     asked: list[list[list[int]]] = []
