@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 MAPPED = ("/opt/voxrelay", "/wheels", "/models", "/source", "/data")  # folders of an image, which lie under one folder of ours here
 ALIVE_WITHIN_S = 120.0
 ENDED_WITHIN_S = 60.0
+INDEX_VARIABLES = ("PIP_INDEX", "PIP_EXTRA", "PIP_TRUSTED", "SSL_", "HTTP", "http")
 SOME_KEY = "vr_" + "0" * 43
 
 
@@ -158,7 +159,7 @@ def main() -> int:
             for service in sys.argv[1:] or EXTRAS:
                 seconds = images.run(service)
                 print(f"{service:12}{images.megabytes(service):12.0f}{seconds:12.1f}", flush=True)
-                if service != "diarize":  # the weights' stage is made from it
+                if service != "projector":  # the weights' stage is made from it
                     images.drop(service)
         except Failed as failure:
             print(failure, file=sys.stderr)

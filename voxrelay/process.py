@@ -149,9 +149,13 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
         raise SystemExit(2)
     trace_or_exit(platform, name)
     service = compose_or_exit(compose, platform)
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
-    bus = KafkaBus(platform.kafka_bootstrap, platform.instance)
+    try:
+        bus = connect(platform)
+    except EngineUnusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     stop = threading.Event()
     stop_on_signals(stop)
     threads = ServiceThreads(bus, platform, [service])

@@ -24,6 +24,9 @@ class PlatformSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_", extra="ignore", frozen=True)
 
     kafka_bootstrap: str = Field("", description="host:port of the brokers, comma-separated; empty runs on the in-memory bus")
+    kafka_properties: Path | None = Field(
+        None, description="file of further librdkafka settings, name=value a line: TLS, SASL (security.protocol=SASL_SSL, sasl.username=…)"
+    )
     partitions: int = Field(8, ge=1, le=1000, description="partitions of every topic; the same on all of them")
     instance: str = Field("", description="this process's lasting name (a pod's): a restart under it takes its partitions up at once")
     replication: int = Field(1, ge=1, le=7, description="copies the broker keeps of every topic")

@@ -6,6 +6,7 @@ Times are of two busy cores with an empty Go cache.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,53 +22,32 @@ from local_services.processes import ServiceError
 from local_services.state import exclusively
 
 HELM = "v3.22.0"
-KUBECONFORM = "v0.7.0"
 KUBERNETES, SIBLINGS = "v1.34.1", "v0.34.1"
 KWOK = "v0.7.0"
-BUILDKIT = "v0.28.0"
+BUILDKIT = "v0.30.0"
+LINTER_SOURCE = Path(__file__).resolve().parent.parent / "dockerfile_lint" / "main.go"
 # The versions charts are validated against: the oldest the chart takes, the one of the control plane, the newest.
 SCHEMA_VERSIONS = ("1.32.0", "1.34.0", "1.37.0")
 SCHEMA_WHEEL = "kubernetes-validate==1.37.0"
-# Go module, version, and where in it the definitions or schemas lie.
+PROMETHEUS_OPERATOR = ("github.com/prometheus-operator/prometheus-operator", "v0.85.0")
+# Go module, version, and the files in it that define what the chart may make.
 DEFINITIONS = (
-    ("github.com/kedacore/keda/v2", "v2.21.0", "config/crd/bases"),
-    ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard"),
-    ("github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd"),
+    ("github.com/kedacore/keda/v2", "v2.21.0", "config/crd/bases/keda.sh_scaledobjects.yaml"),
+    ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard/gateway.networking.k8s.io_gateways.yaml"),
+    ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
+    ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard/gateway.networking.k8s.io_grpcroutes.yaml"),
+    (*PROMETHEUS_OPERATOR, "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"),
+    (*PROMETHEUS_OPERATOR, "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"),
 )
 COMPOSE_SPECIFICATION = ("github.com/compose-spec/compose-go/v2", "v2.16.2", "schema/compose-spec.json")
 
 # k8s.io/kubernetes pins its sibling modules at v0.0.0, so a small module of our own replaces them with their published versions.
-SIBLING_MODULES = [
-    "api",
-    "apiextensions-apiserver",
-    "apimachinery",
-    "apiserver",
-    "cli-runtime",
-    "client-go",
-    "cloud-provider",
-    "cluster-bootstrap",
-    "code-generator",
-    "component-base",
-    "component-helpers",
-    "controller-manager",
-    "cri-api",
-    "cri-client",
-    "csi-translation-lib",
-    "dynamic-resource-allocation",
-    "endpointslice",
-    "externaljwt",
-    "kms",
-    "kube-aggregator",
-    "kube-controller-manager",
-    "kube-proxy",
-    "kube-scheduler",
-    "kubectl",
-    "kubelet",
-    "metrics",
-    "mount-utils",
-    "pod-security-admission",
-    "sample-apiserver",
-]
+SIBLING_MODULES = (
+    *("api", "apiextensions-apiserver", "apimachinery", "apiserver", "cli-runtime", "client-go", "cloud-provider", "cluster-bootstrap"),
+    *("code-generator", "component-base", "component-helpers", "controller-manager", "cri-api", "cri-client", "csi-translation-lib"),
+    *("dynamic-resource-allocation", "endpointslice", "externaljwt", "kms", "kube-aggregator", "kube-controller-manager", "kube-proxy"),
+    *("kube-scheduler", "kubectl", "kubelet", "metrics", "mount-utils", "pod-security-admission", "sample-apiserver"),
+)
 PROGRAMS = {
     "kube-apiserver": "NewAPIServerCommand",
     "kube-controller-manager": "NewControllerManagerCommand",
@@ -98,19 +78,12 @@ GO_REMEDY = "Check that Go (1.25 or later) reaches its module proxy (go env GOPR
 
 
 def helm(report: Report) -> Path:
-    """The program `helm`; about 5 minutes to build."""
-    return _installed("helm", HELM, "helm.sh/helm/v3/cmd/helm", "about 5 minutes", report)
+    """The program `helm`; about 4 minutes to build."""
 
+    def build(folder: Path) -> None:
+        _go(["install", "-trimpath", "-ldflags=-s -w", f"helm.sh/helm/v3/cmd/helm@{HELM}"], folder, GOBIN=str(folder))
 
-def kubeconform(report: Report) -> Path:
-    """The program `kubeconform`; seconds to build."""
-    return _installed("kubeconform", KUBECONFORM, "github.com/yannh/kubeconform/cmd/kubeconform", "about 15 s", report)
-
-
-def built_helm() -> Path | None:
-    """`helm` where it was built before, for tests that do not want to wait for it."""
-    path = cache_folder() / f"helm-{HELM}.d" / "helm"
-    return path if path.exists() else None
+    return _cached("helm", "building Helm with Go (first time only, about 4 minutes)", build, report) / "helm"
 
 
 def control_plane(report: Report) -> Path:
@@ -120,16 +93,28 @@ def control_plane(report: Report) -> Path:
     )
 
 
+def dockerfile_lint(report: Report) -> Path:
+    """The program that says what BuildKit finds in a Dockerfile; about 2 minutes to build."""
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="dockerfile-lint-source-") as scratch:
+            source = Path(scratch)
+            (source / "go.mod").write_text(f"module dockerfilelint\n\ngo 1.25\n\nrequire github.com/moby/buildkit {BUILDKIT}\n")
+            shutil.copy(LINTER_SOURCE, source)
+            _go(["mod", "tidy"], source)
+            _go(["build", "-trimpath", "-ldflags=-s -w", "-o", str(folder / "dockerfile_lint"), "."], source)
+
+    return _cached("dockerfile-lint", "building the Dockerfile linter with Go (first time only, about 2 minutes)", build, report) / "dockerfile_lint"
+
+
 def schemas(report: Report) -> Path:
-    """A folder with `v<version>/<kind>.json` for each of SCHEMA_VERSIONS, strict, as kubeconform reads them; seconds."""
-    versions = "-".join(SCHEMA_VERSIONS)
-    return _cached(f"kubernetes-schemas-{versions}", "fetching the Kubernetes schemas (22 MB)", _unpack_schemas, report)
+    """A folder with `v<version>/<kind>.json` for each of SCHEMA_VERSIONS, strict; seconds."""
+    return _cached("kubernetes-schemas", "fetching the Kubernetes schemas (22 MB)", _unpack_schemas, report)
 
 
 def definitions(report: Report) -> Path:
     """A folder with the custom resource definitions the chart's objects need, as YAML; seconds."""
-    versions = "-".join(version for _, version, _ in DEFINITIONS)
-    return _cached(f"definitions-{versions}", "fetching custom resource definitions", _copy_definitions, report)
+    return _cached("definitions", "fetching custom resource definitions", _copy_definitions, report)
 
 
 def compose_schema(report: Report) -> Path:
@@ -139,18 +124,28 @@ def compose_schema(report: Report) -> Path:
         module, version, path = COMPOSE_SPECIFICATION
         shutil.copy(_module(module, version) / path, folder)
 
-    return _cached(f"compose-spec-{COMPOSE_SPECIFICATION[1]}", "fetching the Compose schema", copy, report)
+    return _cached("compose-spec", "fetching the Compose schema", copy, report)
 
 
-def _installed(name: str, version: str, package: str, takes: str, report: Report) -> Path:
-    def build(folder: Path) -> None:
-        _go(["install", "-trimpath", "-ldflags=-s -w", f"{package}@{version}"], folder, GOBIN=str(folder))
+def missing(*needed: str) -> list[str]:
+    """Those of these that `scripts/cluster fetch` would have to build or fetch, for tests that do not want to wait for it."""
+    return [name for name in needed if not (cache_folder() / _names()[name]).exists()]
 
-    return _cached(f"{name}-{version}.d", f"building {name} with Go (first time only, {takes})", build, report) / name
+
+def _names() -> dict[str, str]:
+    """The folders in the cache, which say what is in them by version."""
+    return {
+        "helm": f"helm-{HELM}",
+        "control-plane": f"control-plane-{KUBERNETES}",
+        "kubernetes-schemas": f"kubernetes-schemas-{'-'.join(SCHEMA_VERSIONS)}",
+        "definitions": f"definitions-{'-'.join(dict.fromkeys(version for _, version, _ in DEFINITIONS))}",
+        "dockerfile-lint": f"dockerfile-lint-{BUILDKIT}-{hashlib.sha256(LINTER_SOURCE.read_bytes()).hexdigest()[:8]}",
+        "compose-spec": f"compose-spec-{COMPOSE_SPECIFICATION[1]}",
+    }
 
 
 def _cached(name: str, doing: str, make: Callable[[Path], None], report: Report) -> Path:
-    folder = cache_folder() / name
+    folder = cache_folder() / _names()[name]
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -203,8 +198,7 @@ def _unpack_schemas(folder: Path) -> None:
 
 def _copy_definitions(folder: Path) -> None:
     for module, version, path in DEFINITIONS:
-        for file in (_module(module, version) / path).glob("*.yaml"):
-            shutil.copyfile(file, folder / file.name)
+        shutil.copyfile(_module(module, version) / path, folder / Path(path).name)
 
 
 def _module(module: str, version: str) -> Path:

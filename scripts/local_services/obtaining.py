@@ -130,6 +130,36 @@ def _installed_postgres(major_version: str | None) -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
+def prometheus_programs(report: Report) -> Path:
+    """The folder with `prometheus` and `promtool`: those on PATH, or Debian's package, unpacked in the cache without installing anything."""
+    on_path = shutil.which("prometheus"), shutil.which("promtool")
+    if all(on_path):
+        return Path(str(on_path[0])).resolve().parent
+    required_program("apt-get", "Prometheus is unpacked from Debian's package: put prometheus and promtool on PATH.")
+    with exclusively(cache_folder() / "prometheus.lock"):
+        unpacked = sorted(cache_folder().glob("prometheus-*/usr/bin/promtool"))
+        if unpacked:
+            return unpacked[-1].parent
+        report("fetching Debian's package of Prometheus (first time only, 19 MB)")
+        log_path = cache_folder() / "prometheus-fetch.log"
+        remedy = "As root, run: apt-get update. Or put prometheus and promtool on PATH."
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="partial-prometheus-") as partial:
+            if os.geteuid() == 0 and _has_no_lists():
+                run_step(["apt-get", "update"], Path(partial), log_path, process_environment(), remedy)
+            run_step(["apt-get", "download", "prometheus"], Path(partial), log_path, process_environment(), remedy)
+            package = next(Path(partial).glob("prometheus_*.deb"))
+            version = package.name.split("_")[1].replace("%2b", "+")
+            run_step(["dpkg-deb", "-x", package, Path(partial) / "files"], Path(partial), log_path, process_environment(), remedy)
+            folder = cache_folder() / f"prometheus-{version}"
+            (Path(partial) / "files").rename(folder)
+    return folder / "usr" / "bin"
+
+
+def _has_no_lists() -> bool:
+    """Whether apt knows of no packages yet, as in a fresh container."""
+    return not any(Path("/var/lib/apt/lists").glob("*_Packages*"))
+
+
 def install_packages(names: Sequence[str], report: Report) -> None:
     """Installs Debian packages as root. Raises ServiceError when apt refuses."""
     with _package_installation:

@@ -37,12 +37,13 @@ class Stack:
         environment: Mapping[str, str],
         services: Sequence[str] = SERVICES,
         modules: Mapping[str, Sequence[str]] | None = None,
-        replica: int = 0,
+        replica: int | None = 0,
         further: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """`environment` leads to the real services (what `scripts/services env` prints) and may hold any VOXRELAY_ setting.
 
-        `modules` puts another `python -m` call in a service's place. Two stacks over the same broker need different `replica` numbers.
+        `modules` puts another `python -m` call in a service's place. Two stacks over the same broker need different `replica` numbers,
+        or None: then a process leaves its groups when it stops, as a pod of a Deployment does, and is not waited for.
         `further` are variables of one service alone.
         """
         self.folder = folder
@@ -61,6 +62,11 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def metrics_ports(self) -> dict[str, int]:
+        """Where each service answers /metrics."""
+        return {name: self.port if name == "gateway" else ports[0] for name, ports in self._ports.items()}
+
     def prepare(self) -> None:
         """Topics and tables."""
         for arguments in (("topics", "create"), ("database", "migrate")):
@@ -72,7 +78,8 @@ class Stack:
     def start(self, *names: str) -> None:
         for name in names or self.services:
             probe_port, rpc_port = self._ports[name]
-            own = {"VOXRELAY_INSTANCE": f"{name}-{self._replica}", "VOXRELAY_METRICS_PORT": str(probe_port), "VOXRELAY_GRPC_PORT": str(rpc_port)}
+            instance = "" if self._replica is None else f"{name}-{self._replica}"
+            own = {"VOXRELAY_INSTANCE": instance, "VOXRELAY_METRICS_PORT": str(probe_port), "VOXRELAY_GRPC_PORT": str(rpc_port)}
             if name == "gateway":
                 own |= {"VOXRELAY_GATEWAY_PORT": str(self.port), "VOXRELAY_GATEWAY_GRPC_PORT": str(self.grpc_port)}
                 probe_port = self.port

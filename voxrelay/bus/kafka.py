@@ -7,16 +7,19 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
 from confluent_kafka import Consumer as Client
 from confluent_kafka import Producer as ProducerClient
 from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
+from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Fenced, Unavailable
+from voxrelay.settings import PlatformSettings
 from voxrelay.telemetry import fields
 from voxrelay.topology import TopicSpec
 
@@ -40,6 +43,39 @@ def _problem(what: str, error: KafkaError) -> Exception:
     if error.fatal() or error.code() == KafkaError._FATAL:
         return Fenced(error.str())
     return Unavailable(f"{what}: {error.str()}.")
+
+
+# What decides about losing, repeating and order is the platform's own; a file of properties says how to reach the brokers and nothing else.
+_PREFIXES_OF_PROPERTIES = ("security.", "ssl.", "sasl.", "socket.", "broker.address.", "client.", "enable.ssl.", "https.")
+
+
+def properties_in(path: Path) -> dict[str, str]:
+    """The settings of a file, ``name=value`` a line; ``#`` begins a comment line. Raises ``EngineUnusable`` saying what is wrong with it."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineUnusable(f"The Kafka properties in {path} cannot be read: {type(error).__name__}.") from error
+    properties = {}
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not name.startswith(_PREFIXES_OF_PROPERTIES):
+            raise EngineUnusable(
+                f"Line {number} of {path} is no setting of how to reach the brokers: write name=value with a name that begins with"
+                f" {', '.join(_PREFIXES_OF_PROPERTIES)}."
+            )
+        properties[name] = value
+    return properties
+
+
+def connect(platform: PlatformSettings) -> KafkaBus:
+    """The bus of these settings. Raises ``EngineUnusable`` for properties that librdkafka does not take."""
+    properties = properties_in(platform.kafka_properties) if platform.kafka_properties else {}
+    try:
+        return KafkaBus(platform.kafka_bootstrap, platform.instance, properties)
+    except KafkaException as error:
+        raise EngineUnusable(f"The Kafka client cannot be set up: {error.args[0].str()}") from error
 
 
 class KafkaBus:
@@ -119,6 +155,23 @@ class KafkaBus:
         finally:
             client.close()
         return sum(end - committed.get(source, start) for source, (start, end) in bounds.items())
+
+    def rewind(self, group: str, topics: Collection[str], time_s: float) -> int:
+        """The group reads again what was written at this wall-clock time or later; how many records that are at most. It must have no members.
+
+        Raises ``Unavailable`` when it has, or the broker does not answer.
+        """
+        sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
+        ends, starts = self.offsets(sources), self.offsets_at(sources, time_s)
+        positions = ConsumerGroupTopicPartitions(group, [Position(source.topic, source.partition, starts[source]) for source in sources])
+        try:
+            for answer in self._admin.alter_consumer_group_offsets([positions], request_timeout=ANSWER_TIMEOUT_S).values():
+                for position in answer.result(ANSWER_TIMEOUT_S).topic_partitions:
+                    if position.error is not None:
+                        raise KafkaException(position.error)
+        except KafkaException as error:
+            raise Unavailable(f"The position of {group} was not changed (end its members first): {error.args[0].str()}.") from error
+        return sum(ends[source][1] - starts[source] for source in sources)
 
     def create_topics(self, specs: Sequence[TopicSpec], replication: int = 1) -> list[str]:
         existing = self.topics()

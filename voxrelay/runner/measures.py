@@ -16,8 +16,11 @@ from voxrelay.telemetry import (
     EVENTS,
     OPEN_UTTERANCES,
     QUEUE_SECONDS,
+    REPEATS,
+    REWINDS,
     STAGE_LAG_SECONDS,
     STAGE_SESSIONS,
+    UNREADABLE_CHECKPOINTS,
 )
 
 
@@ -54,6 +57,8 @@ class StageMeasures(ReaderMeasures):
     def __init__(self, name: str, lane: Lane, clock: Callable[[], float]) -> None:
         super().__init__(name, lane, clock)
         self._sessions, self._utterances = STAGE_SESSIONS.labels(name, lane), OPEN_UTTERANCES.labels(name, lane)
+        for counter in (REPEATS, REWINDS, UNREADABLE_CHECKPOINTS):
+            counter.labels(name, lane)  # there from the start: an increase from nothing is none
         self._age_records, self._age_s = CHECKPOINT_AGE_RECORDS.labels(name, lane), CHECKPOINT_AGE_SECONDS.labels(name, lane)
 
     def held(self, partitions: Collection[TrackedPartition], records_behind: int, now: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from voxrelay.events import Event, Payload, UtteranceEnded, UtteranceStarted
 
+TRACE_ID_END = 35  # characters of a traceparent
 REMEMBERED_ENDS = 10_000  # closed sessions a partition keeps in mind to drop what comes late
 
 
@@ -72,7 +73,10 @@ class TrackedSession:
         self.unsaved += 1
         self.seen_at = now
         self.follow(event.payload)
-        self.traceparent = event.traceparent or self.traceparent
+        if event.traceparent and event.traceparent != self.traceparent:
+            if event.traceparent[:TRACE_ID_END] != self.traceparent[:TRACE_ID_END]:
+                self.sent_traceparent = ""  # the session goes on in another trace
+            self.traceparent = event.traceparent
         self.received_at = max(self.received_at, event.received_at)
 
     def follow(self, payload: Payload) -> None:

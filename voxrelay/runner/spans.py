@@ -24,8 +24,6 @@ class BatchSpans:
 
     def take(self, event: Event, session: TrackedSession) -> None:
         """An event of the batch; what comes of it will continue from its span."""
-        if event.traceparent[:35] != session.sent_traceparent[:35]:
-            session.sent_traceparent = ""  # the session goes on in another trace
         if is_sampled(event.traceparent) and not isinstance(event.payload, _AUDIO):
             session.sent_traceparent = self._continue(event.traceparent, event.session_id).traceparent
 

@@ -52,6 +52,7 @@ topologySpreadConstraints:
     maxSkew: {{ $.root.Values.topologySpread.maxSkew }}
     whenUnsatisfiable: {{ $.root.Values.topologySpread.whenUnsatisfiable }}
     matchLabelKeys: [pod-template-hash]
+    nodeTaintsPolicy: Honor # a node these pods may not go to, with GPUs say, is no place left empty
     labelSelector:
       matchLabels: {{- include "voxrelay.workloadSelector" $ | nindent 8 }}
 {{- end }}
