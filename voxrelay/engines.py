@@ -17,6 +17,11 @@ def load(capability: str, table: Mapping[str, str], name: str, *, extra: str = "
     ``extra`` of the distribution brings the engine's library; it is called like the capability unless said otherwise.
     Raises ``EngineUnusable`` for an unknown name, a missing library or missing weights.
     """
+    return adapter(capability, table, name, extra=extra)(**options)
+
+
+def adapter(capability: str, table: Mapping[str, str], name: str, *, extra: str = "") -> Any:
+    """The engine's class, its library imported, nothing loaded. Raises ``EngineUnusable`` for an unknown name or a missing library."""
     if name not in table:
         raise EngineUnusable(f"There is no {capability} engine '{name}': choose one of {', '.join(sorted(table))}.")
     module_name, _, class_name = table[name].partition(":")
@@ -26,4 +31,4 @@ def load(capability: str, table: Mapping[str, str], name: str, *, extra: str = "
         raise EngineUnusable(
             f"The {capability} engine '{name}' needs the library {error.name}: pip install 'voxrelay[{extra or capability}]'."
         ) from error
-    return getattr(module, class_name)(**options)
+    return getattr(module, class_name)

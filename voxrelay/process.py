@@ -7,7 +7,9 @@ services at once on the in-memory bus.
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -15,18 +17,21 @@ from collections.abc import Callable, Sequence
 from voxrelay import tracing
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
-from voxrelay.errors import Unavailable
+from voxrelay.errors import Fenced, Unavailable
+from voxrelay.models.follower import ActivationFollower
 from voxrelay.probe import Probe
 from voxrelay.rpc import RpcServer
 from voxrelay.runner import ProjectionRunner, StageRunner
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.telemetry import ENGINE_INFO, configure_logging, fields, tell_process
+from voxrelay.topology import MODEL_ACTIVATED
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 30.0
 LOOK_FOR_BROKER_EVERY_S = 2.0
+FENCED = "The log serves another process of this name; this one ends: give each its own VOXRELAY_INSTANCE."
 
 
 class ServiceThreads:
@@ -54,9 +59,15 @@ class ServiceThreads:
                     self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
             for stage, engine in service.engines.items():
                 ENGINE_INFO.labels(stage, engine.name, engine.version, engine.model_digest).set(1)
+        slots = [slot for service in services for slot in service.slots]
+        instance = platform.instance or f"{socket.gethostname()}-{os.getpid()}"
+        self._activations = ActivationFollower(bus, slots, instance) if slots else None
         self._threads = [threading.Thread(target=self._run, args=item, name=item[0], daemon=True) for item in self._runners]
 
     def start(self) -> None:
+        """Returns when the activated models are loaded and the runners have begun."""
+        if self._activations is not None:
+            self._activations.start()
         for thread in self._threads:
             thread.start()
 
@@ -69,6 +80,8 @@ class ServiceThreads:
     def stop(self) -> None:
         """Finish what is in hand, save, commit, leave the groups."""
         self._stop.set()
+        if self._activations is not None:
+            self._activations.stop()
         for thread in self._threads:
             if thread.ident is None:
                 continue  # stopped before it was started
@@ -79,6 +92,9 @@ class ServiceThreads:
     def _run(self, name: str, runner: StageRunner | ProjectionRunner) -> None:
         try:
             runner.run(self._stop)
+        except Fenced as fenced:
+            log.critical(FENCED, extra=fields(runner=name, reason=str(fenced)))
+            self.failed.set()
         except Exception:
             log.critical(
                 "A runner failed; the process ends and its restart takes up where the checkpoints are.", extra=fields(runner=name), exc_info=True
@@ -89,6 +105,7 @@ class ServiceThreads:
 def _wait_for_topics(bus: Bus, services: Sequence[Service], platform: PlatformSettings, stop: threading.Event) -> None:
     needed = [part.node.reads.name(lane) for s in services for part in s.stages for lane in platform.lanes if lane in part.node.reads.lanes]
     needed += [t.name(lane) for s in services for part in s.projections for t in part.node.reads for lane in platform.lanes if lane in t.lanes]
+    needed += [MODEL_ACTIVATED.name for service in services if service.slots]
     while not stop.is_set():
         try:
             for topic in needed:
@@ -132,9 +149,13 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
         raise SystemExit(2)
     trace_or_exit(platform, name)
     service = compose_or_exit(compose, platform)
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
-    bus = KafkaBus(platform.kafka_bootstrap, platform.instance)
+    try:
+        bus = connect(platform)
+    except EngineUnusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     stop = threading.Event()
     stop_on_signals(stop)
     threads = ServiceThreads(bus, platform, [service])

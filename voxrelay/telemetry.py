@@ -61,6 +61,9 @@ UNREADABLE_CHECKPOINTS = Counter("voxrelay_unreadable_checkpoints_total", "Sessi
 REWINDS = Counter("voxrelay_rewinds_total", "Times a stage went back to its checkpoints.", ["stage", "lane"])
 THINNED = Counter("voxrelay_interims_thinned_total", "Interim results left out under load.", ["stage"])
 
+# --- which models? ---
+MODEL_LOADS = Counter("voxrelay_model_loads_total", "Models that were to be loaded, by what became of it: loaded or failed.", ["task", "outcome"])
+
 # --- is it full? ---
 BUSY_SECONDS = Counter("voxrelay_busy_seconds_total", "Time a stage was at work on a batch: 1 a second is all there is.", ["stage", "lane"])
 STAGE_SESSIONS = Gauge("voxrelay_stage_sessions", "Sessions a stage holds state for.", ["stage", "lane"])

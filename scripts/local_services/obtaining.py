@@ -61,7 +61,7 @@ def kafka_jars(report: Report) -> Path:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="kafka-partial-") as partial:
             jars = Path(partial) / "jars"
-            _run_step(
+            run_step(
                 [maven, "-q", "-B", "-f", KAFKA_POM, "dependency:copy-dependencies", f"-DoutputDirectory={jars}"],
                 folder=Path(partial),
                 log_path=cache_folder() / "kafka-fetch.log",
@@ -86,7 +86,7 @@ def s3_gateway(report: Report) -> Path:
         report("building the S3 gateway with Go (first time only, about 100 s on two cores)")
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="versitygw-partial-") as partial:
-            _run_step(
+            run_step(
                 [go, "install", f"github.com/versity/versitygw/cmd/versitygw@{GATEWAY_VERSION}"],
                 folder=Path(partial),
                 log_path=cache_folder() / "versitygw-build.log",
@@ -170,11 +170,12 @@ def install_packages(names: Sequence[str], report: Report) -> None:
         remedy = f"As root, run: apt-get update && apt-get install {' '.join(names)}"
         wait_for_lock = ["-o", "DPkg::Lock::Timeout=300"]
         for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
-            _run_step(["apt-get", *wait_for_lock, *arguments], Path("/"), log_path, environment, remedy)
+            run_step(["apt-get", *wait_for_lock, *arguments], Path("/"), log_path, environment, remedy)
         report(f"installed {', '.join(names)} in {time.monotonic() - started:.1f} s")
 
 
-def _run_step(command: Sequence[str | Path], folder: Path, log_path: Path, environment: Mapping[str, str], remedy: str) -> None:
+def run_step(command: Sequence[str | Path], folder: Path, log_path: Path, environment: Mapping[str, str], remedy: str) -> None:
+    """Runs one command to its end, its output in a log of its own. Raises ServiceError with the end of the log and the remedy when it fails."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:
         finished = subprocess.run(

@@ -20,13 +20,13 @@ def main() -> None:
     if not platform.kafka_bootstrap:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
     trace_or_exit(platform, "gateway")
     stop = threading.Event()
     stop_on_signals(stop)
     try:
-        server = compose(platform, KafkaBus(platform.kafka_bootstrap, platform.instance))
+        server = compose(platform, connect(platform))
         server.start()
     except (EngineUnusable, OSError) as error:
         print(error, file=sys.stderr)

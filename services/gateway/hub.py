@@ -24,6 +24,7 @@ from voxrelay.telemetry import GATEWAY_ROOM, GATEWAY_SESSIONS, RESUMED
 from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
 
 TICK_S = 0.05
+REPORT_S = 0.005  # how often it is asked what the log took: a thread that waits for it would take the interpreter from the loop each time
 RESUME_WITHIN_S = 40.0
 
 
@@ -46,6 +47,7 @@ class SessionHub:
         self._loop = asyncio.get_running_loop()
         self._reader.start()
         self._ticking = asyncio.create_task(self._tick())
+        self._reporting = asyncio.create_task(self._report())
 
     async def close(self) -> None:
         """After this no session lives here; those still open are ended on the log first, unless their clients may go on elsewhere."""
@@ -53,6 +55,7 @@ class SessionHub:
             if isinstance(session, LiveSession) and not (session.is_parked and self._bus.outlives_process):
                 await session.close("vanished")
         self._ticking.cancel()
+        self._reporting.cancel()
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self.producer.close)
         await asyncio.gather(*self._leaving)
@@ -221,6 +224,11 @@ class SessionHub:
             session = self._sessions.get(event.session_id)
             if session is not None:
                 session.push(event)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_S)
+            self.producer.report()
 
     async def _tick(self) -> None:
         while True:

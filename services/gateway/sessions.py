@@ -81,6 +81,7 @@ class LiveSession:
         self._assembly: Assembly | None = None  # until the session has begun
         # A file's results are taken as they come, and all at once at its end; their number is bounded by its length.
         self._outbox = Outbox(hub.settings.max_unsent_messages if channel.lane == "live" else MOST_FILE_RESULTS)
+        self._audio_seconds_heard = AUDIO_SECONDS.labels(edge)
         self._held = bytearray()
         self._frames_sent = 0
         self._finalizes = 0
@@ -156,7 +157,7 @@ class LiveSession:
             del self._held[:size]
             await self._channel.send(AudioReceived(self._frames_sent, chunk))
             self._frames_sent += size // frame_bytes
-            AUDIO_SECONDS.labels(self.edge).inc(size / frame_bytes / self.config.sample_rate_hz)
+            self._audio_seconds_heard.inc(size / frame_bytes / self.config.sample_rate_hz)
 
     async def finalize(self) -> int:
         """What was said so far becomes final; ``Finalized`` with the returned ordinal follows."""

@@ -85,16 +85,21 @@ def test_records_of_a_key_stay_in_order_with_headers_and_rising_offsets(bus: Bus
 
 def test_a_delivery_report_comes_once_the_record_is_in_the_log(bus: Bus, unique: str) -> None:
     topic = make_topic(bus, unique, 1)
-    reports: list[Exception | None] = []
+    flushed: list[Exception | None] = []
+    reported: list[Exception | None] = []
     producer = bus.producer(linger_ms=5)
-    producer.send(topic, b"k", b"v", on_delivered=reports.append)
+    producer.send(topic, b"k", b"v", on_delivered=flushed.append)
     producer.flush()
-    deadline = time.monotonic() + PATIENCE_S
-    while not reports:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert reports == [None]
+    assert flushed == [None]
     assert bus.offsets([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): (0, 1)}
+    producer.send(topic, b"k", b"v", on_delivered=reported.append)
+    deadline = time.monotonic() + PATIENCE_S
+    while not reported:
+        assert time.monotonic() < deadline
+        producer.report()
+        time.sleep(0.01)
+    assert reported == [None]
+    assert bus.offsets([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): (0, 2)}
     producer.close()
 
 

@@ -158,3 +158,11 @@ def test_help_of_every_command() -> None:
     assert "speech.audio.received.v1" in _run("topics", "list").stdout
     assert json.loads(_run("topics", "describe", "segment.transcribed").stdout)["written_by"] == ["transcribe"]
     _run("topics", "create", status=2)
+
+
+def test_the_doctor_finds_nothing_wrong(embedded: Embedded, listened: list[dict[str, object]]) -> None:
+    port, grpc_port = embedded.url.rpartition(":")[2], embedded.grpc.rpartition(":")[2]
+    found = json.loads(_run("doctor", "--json", "--timeout", "60", "--data", str(embedded.data), "--port", port, "--grpc-port", grpc_port).stdout)
+    healthy = {"BROKER_NOT_USED", "DATABASE_CURRENT", "OBJECTS_WORK", "CLOCK_ALONE", "MODELS_WHOLE", "ENGINES_READY", "PORT_OURS"}
+    assert healthy <= {line["code"] for line in found}
+    assert "PORT_TAKEN" not in {line["code"] for line in found}

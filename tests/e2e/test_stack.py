@@ -292,6 +292,18 @@ def test_an_object_store_that_dies_loses_no_audio(
         stack.wait_ready()
 
 
+def test_the_doctor_finds_nothing_wrong_with_the_running_stack(stack: Stack, services_environment: Mapping[str, str]) -> None:
+    environment = {**os.environ, **services_environment, "VOXRELAY_GATEWAY_PORT": str(stack.port), "VOXRELAY_GATEWAY_GRPC_PORT": str(stack.grpc_port)}
+    command = [sys.executable, "-m", "voxrelay.cli", "doctor", "--json", "--timeout", "60"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY, timeout=300, check=False)
+    found = {line["code"]: line["state"] for line in json.loads(done.stdout)}
+    machine = {"DISK_SHORT", "DISK_FULL", "MEMORY_SHORT"}  # of whoever runs the tests
+    assert {code for code, state in found.items() if state != "ok"} <= machine, done.stdout
+    healthy = {"BROKER_ANSWERS", "TOPICS_AGREE", "GROUPS_AT_WORK", "DATABASE_CURRENT", "OBJECTS_WORK", "CLOCK_AGREES", "MODELS_WHOLE", "PORT_OURS"}
+    assert healthy <= found.keys()
+    assert services_environment["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
+
+
 def test_a_killed_gateway_ends_its_sessions_and_finished_results_are_kept(
     stack: Stack, call: tuple[bytes, int], services_environment: Mapping[str, str]
 ) -> None:

@@ -52,9 +52,13 @@ class Producer(Protocol):
     ) -> None:
         """Hand a record over without waiting. The partition is murmur2 of the key unless given.
 
-        ``on_delivered`` is called once, from any thread, with None once the record is committed to the log. Raises ``Unavailable``
-        when the local queue is full.
+        ``on_delivered`` is called once, with None once the record is committed to the log: by ``report``, ``flush`` or ``close``, or at once.
+        Raises ``Unavailable`` when the local queue is full.
         """
+        ...
+
+    def report(self) -> None:
+        """Make the calls of ``on_delivered`` that are due, in this thread, without waiting."""
         ...
 
     def flush(self, timeout_s: float = 30.0) -> None:

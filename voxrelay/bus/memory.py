@@ -284,6 +284,9 @@ class _MemoryProducer:
         if on_delivered is not None:
             on_delivered(None)
 
+    def report(self) -> None:
+        """Everything is reported when it is sent."""
+
     def flush(self, timeout_s: float = 30.0) -> None:
         """Nothing is ever in flight."""
 

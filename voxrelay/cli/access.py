@@ -29,6 +29,7 @@ KEY_ID = typer.Argument(..., help="The key's id, as 'voxrelay keys list' shows i
 LEAST_PASSWORD_CHARACTERS = 8
 MOST_CHARACTERS = 200
 _DURATION = re.compile(r"(\d{1,5})([dhm])")
+_GIVEN_SECRET = re.compile(r"vr_[A-Za-z0-9_-]{32,200}")
 _SECONDS = {"d": 86_400, "h": 3600, "m": 60}
 
 
@@ -78,6 +79,27 @@ def create(
             expires_at=_expiry(expires),
         )
     _hand_over(key.key_id, secret, {"key": secret} | _key_json(key), as_json)
+
+
+@keys.command()
+def first(
+    secret: str = typer.Option(..., envvar="VOXRELAY_API_KEY", help="The key: vr_ and at least 32 letters, digits, _ or -. Better in the variable."),
+    name: str = typer.Option("first", help="What it is for; for people."),
+    plan: str = typer.Option("enterprise", help=f"One of {', '.join(PLANS)}."),
+    data: Path = DATA,
+) -> None:
+    """Make the first key, an admin's, of a secret kept elsewhere. Does nothing once there was any key: safe to repeat at every installation."""
+    if not _GIVEN_SECRET.fullmatch(secret):
+        raise Failure("A key is vr_ and 32 to 200 letters, digits, _ or -: take what 'voxrelay keys create' prints, or draw one at random.", 2)
+    if plan not in PLANS:
+        raise Failure(f"There is no plan {plan}: choose one of {', '.join(PLANS)}.", 2)
+    _check_name(name)
+    with _store(data) as store:
+        if store.has_keys():
+            err.print("[dim]There are keys already; nothing was changed.[/dim]")
+            return
+        key, _ = store.create_key(name, plan, is_admin=True, secret=secret)
+    err.print(f"[dim]{key.key_id} is the first key.[/dim]")
 
 
 @keys.command("list")

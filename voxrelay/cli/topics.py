@@ -12,6 +12,7 @@ from voxrelay.bus.api import Bus
 from voxrelay.cli.console import Failure, err, out, print_json
 from voxrelay.describe import asyncapi as asyncapi_document
 from voxrelay.describe import picture as mermaid_picture
+from voxrelay.engines import EngineUnusable
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, topic_specs
 
@@ -21,9 +22,12 @@ app = typer.Typer(help="The topics between the services.", no_args_is_help=True)
 def _bus(platform: PlatformSettings) -> Bus:
     if not platform.kafka_bootstrap:
         raise Failure("VOXRELAY_KAFKA_BOOTSTRAP is not set: say which broker (host:port).", 2)
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
-    return KafkaBus(platform.kafka_bootstrap)
+    try:
+        return connect(platform)
+    except EngineUnusable as error:
+        raise Failure(str(error), 2) from None
 
 
 @app.command()

@@ -12,7 +12,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
 from voxrelay import codec
@@ -295,8 +294,9 @@ class StageRunner:
     def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         starts = {}
         committed = self._patiently(lambda: self._consumer.committed(sources))
+        checkpoints = self._patiently(lambda: self._checkpoints.read([source.partition for source in sources]))
         for source in sources:
-            open_offsets = self._patiently(partial(self._restore, source))
+            open_offsets = self._restore(source, checkpoints[source.partition])
             # The committed offset relies on the newest checkpoints; a predecessor that was only paused may have overwritten one.
             if open_offsets and min(open_offsets) < committed.get(source, 0):
                 starts[source] = min(open_offsets)
@@ -315,11 +315,11 @@ class StageRunner:
                 log.warning("The partitions cannot be taken over yet.", extra=fields(stage=self._node.name, reason=str(error)))
                 back_off.failed()
 
-    def _restore(self, source: TopicPartition) -> list[int]:
+    def _restore(self, source: TopicPartition, checkpoints: Sequence[Checkpoint]) -> list[int]:
         """Sessions of the partition as last saved; the offsets after which the open ones continue."""
         partition = TrackedPartition()
         offsets = []
-        for checkpoint in self._checkpoints.read(source.partition):
+        for checkpoint in checkpoints:
             if checkpoint.is_closed:
                 partition.remember_end(checkpoint.session_id)
             elif self._can_restore(checkpoint):

@@ -37,6 +37,7 @@ from voxrelay.errors import Unavailable
 
 BUSY_TIMEOUT_MS = 30_000
 CONNECT_TIMEOUT_S = 5
+UNANSWERED = ("does not exist", "deadlock", "not a database", "malformed")  # in what a driver says of a database that cannot serve now
 
 metadata = MetaData()
 
@@ -263,7 +264,7 @@ def answering() -> Iterator[None]:
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise Unavailable(f"The database does not answer: {_first_line(error)}") from error
     except DBAPIError as error:
-        if error.connection_invalidated or "does not exist" in str(error.orig) or "deadlock" in str(error.orig):
+        if error.connection_invalidated or any(sign in str(error.orig) for sign in UNANSWERED):
             raise Unavailable(f"The database does not answer: {_first_line(error)}") from error
         raise
 

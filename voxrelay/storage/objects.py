@@ -5,6 +5,7 @@ Credentials and endpoints come from the store's own environment variables (AWS_A
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,13 @@ class ObjectStore:
         except (BaseError, OSError) as error:
             raise Unavailable(f"The object store did not give an object: {_sentence(error)}") from error
 
+    def written_at(self, name: str) -> float:
+        """When the store says the object was written, seconds since the epoch; of S3 whole seconds."""
+        try:
+            return float(obstore.head(self._store, name)["last_modified"].timestamp())
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"The object store did not tell of an object: {_sentence(error)}") from error
+
     def list(self, prefix: str) -> list[str]:
         """Names below the folder ``prefix``, in order."""
         try:
@@ -71,12 +79,19 @@ class ObjectStore:
     def delete(self, prefix: str) -> int:
         """Remove what lies below the folder ``prefix``; how many objects that were."""
         names = self.list(prefix)
+        self.remove(names)
+        return len(names)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove these objects; one that is not there is no error."""
         try:
             if names:
                 obstore.delete(self._store, names)
+        except FileNotFoundError:
+            for name in names if len(names) > 1 else ():  # a folder stops at the first that is gone
+                self.remove([name])
         except (BaseError, OSError) as error:
             raise Unavailable(f"The object store did not delete objects: {_sentence(error)}") from error
-        return len(names)
 
     def check(self) -> None:
         """For /ready."""

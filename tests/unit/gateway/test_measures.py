@@ -66,6 +66,5 @@ async def test_a_refusal_is_counted_by_its_code(gateway: GatewayServer) -> None:
     labels = '{code="UNSUPPORTED_SAMPLE_RATE",edge="native"}'
     before = await asyncio.to_thread(told, gateway, "voxrelay_refusals_total", labels)
     async with connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe?sample_rate=7", compression=None) as socket:
-        async for text in socket:
-            assert json.loads(text)["error"]["code"] == "UNSUPPORTED_SAMPLE_RATE"
+        assert json.loads(await socket.recv())["error"]["code"] == "UNSUPPORTED_SAMPLE_RATE"
     assert await asyncio.to_thread(told, gateway, "voxrelay_refusals_total", labels) == before + 1

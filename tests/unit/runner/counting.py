@@ -91,6 +91,9 @@ class _FaultyProducer:
         self._faults.strike()
         self._inner.send(topic, key, value, headers, partition=partition, on_delivered=on_delivered)
 
+    def report(self) -> None:
+        self._inner.report()
+
     def flush(self, timeout_s: float = 30.0) -> None:
         self._faults.strike()
 

@@ -26,6 +26,11 @@ def newest() -> str:
     return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
+def all_versions() -> list[str]:
+    """Every revision that this Voxrelay can bring forward, the oldest first."""
+    return [script.revision for script in reversed(list(ScriptDirectory.from_config(_config()).walk_revisions()))]
+
+
 def current(url: str) -> str:
     """The database's revision; empty for one that was never migrated. Raises ``Unavailable`` when it does not answer."""
     engine = database.connect(url, is_read_only=True)

@@ -1,0 +1,61 @@
+"""``python -m services.engines``: the engines that the settings name, and whether their libraries can be loaded, as JSON. Nothing is started."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from services.classify.engine import ACOUSTIC_ENGINES, TEXT_ENGINES
+from services.classify.settings import ClassifySettings
+from services.denoise.engine import DETECTORS
+from services.denoise.engine import ENGINES as SUPPRESSORS
+from services.denoise.settings import DenoiseSettings
+from services.diarize.engine import ENGINES as EMBEDDERS
+from services.diarize.settings import DiarizeSettings
+from services.synth.engine import ENGINES as SYNTHESIZERS
+from services.synth.settings import SynthSettings
+from services.transcribe.engine import ENGINES as TRANSCRIBERS
+from services.transcribe.settings import TranscribeSettings
+from voxrelay.engines import EngineUnusable, adapter
+from voxrelay.settings import Settings, load_settings
+
+
+class Choice(NamedTuple):
+    """Where an engine is chosen: a setting of a service, one of a table; ``extra`` brings its library."""
+
+    capability: str
+    settings: type[Settings]
+    setting: str
+    table: Mapping[str, str]
+    extra: str
+
+
+CHOICES = (
+    Choice("denoise", DenoiseSettings, "engine", SUPPRESSORS, "denoise"),
+    Choice("speech detection", DenoiseSettings, "detector", DETECTORS, "denoise"),
+    Choice("diarize", DiarizeSettings, "engine", EMBEDDERS, "diarize"),
+    Choice("transcribe", TranscribeSettings, "engine", TRANSCRIBERS, "transcribe"),
+    Choice("classify", ClassifySettings, "acoustic_engine", ACOUSTIC_ENGINES, "classify"),
+    Choice("classify", ClassifySettings, "text_engine", TEXT_ENGINES, "classify"),
+    Choice("synth", SynthSettings, "engine", SYNTHESIZERS, "synth"),
+)
+
+
+def engines_in_use() -> Iterator[dict[str, str]]:
+    """Each with the sentence that says what is wrong, or an empty one."""
+    for choice in CHOICES:
+        name = str(getattr(load_settings(choice.settings), choice.setting))
+        problem = ""
+        try:
+            adapter(choice.capability, choice.table, name, extra=choice.extra)
+        except EngineUnusable as error:
+            problem = str(error)
+        except (ImportError, OSError) as error:  # a library that is there but broken, or lacks one of the system's
+            problem = f"The library of the {choice.capability} engine '{name}' cannot be loaded ({type(error).__name__}): install it anew."
+        yield {"capability": choice.capability, "engine": name, "problem": problem}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(list(engines_in_use())))
