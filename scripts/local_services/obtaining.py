@@ -145,11 +145,11 @@ def prometheus_programs(report: Report) -> Path:
         remedy = "As root, run: apt-get update. Or put prometheus and promtool on PATH."
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="partial-prometheus-") as partial:
             if os.geteuid() == 0 and _has_no_lists():
-                _run_step(["apt-get", "update"], Path(partial), log_path, process_environment(), remedy)
-            _run_step(["apt-get", "download", "prometheus"], Path(partial), log_path, process_environment(), remedy)
+                run_step(["apt-get", "update"], Path(partial), log_path, process_environment(), remedy)
+            run_step(["apt-get", "download", "prometheus"], Path(partial), log_path, process_environment(), remedy)
             package = next(Path(partial).glob("prometheus_*.deb"))
             version = package.name.split("_")[1].replace("%2b", "+")
-            _run_step(["dpkg-deb", "-x", package, Path(partial) / "files"], Path(partial), log_path, process_environment(), remedy)
+            run_step(["dpkg-deb", "-x", package, Path(partial) / "files"], Path(partial), log_path, process_environment(), remedy)
             folder = cache_folder() / f"prometheus-{version}"
             (Path(partial) / "files").rename(folder)
     return folder / "usr" / "bin"
