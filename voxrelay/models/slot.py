@@ -56,7 +56,7 @@ class EngineSlot(Generic[EngineType]):
         self._load, self._lock = load, Lock()
         self._decision = ModelActivated(task)  # what is in force here: only models that are loaded
         self._ready: dict[str, Loaded[EngineType]] = {"": Loaded("", configured)}
-        self._told: set[tuple[str, ...]] = set()
+        self._told: set[tuple[str, str, str, str]] = set()
         self._tell()
 
     # --- stages and calls ----------------------------------------------------------------------------------------------------

@@ -81,12 +81,12 @@ def test_the_old_model_ends_with_its_last_session_and_the_configured_one_stays(s
     assert len(shelf.made) == 2
 
 
-def test_the_engines_that_are_ready_are_told_and_no_other(slot: EngineSlot[Scripted]) -> None:
+def test_the_engines_that_are_ready_are_told_and_no_other(shelf: Shelf) -> None:
+    slot = EngineSlot("tried", Scripted("configured"), shelf.load)
+
     def told() -> set[str]:
-        page = generate_latest().decode()
-        return set(
-            re.findall(r'^voxrelay_engine_info{engine="(\w+)",model_digest="digest",stage="transcribe",version="[^"]*"} 1.0$', page, re.MULTILINE)
-        )
+        lines = [line for line in generate_latest().decode().splitlines() if line.startswith("voxrelay_engine_info{") and 'stage="tried"' in line]
+        return {re.findall(r'engine="(\w+)"', line)[0] for line in lines}
 
     assert told() == {"configured"}
     slot.exchange(use("one"))
