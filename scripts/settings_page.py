@@ -10,6 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from voxrelay.settings import PlatformSettings, Settings
+from voxrelay.storage.retention import RetentionSettings
 
 SERVICES = ("gateway", "denoise", "diarize", "transcribe", "classify", "synth", "projector")
 HEAD = """# Settings
@@ -35,7 +36,7 @@ def _table(settings: type[Settings]) -> str:
 
 
 def page() -> str:
-    parts = [HEAD, "## Every service", _table(PlatformSettings)]
+    parts = [HEAD, "## Every service", _table(PlatformSettings), "## Retention", _table(RetentionSettings)]
     for service in SERVICES:
         module = import_module(f"services.{service}.settings")
         parts += [f"## {service}", _table(getattr(module, f"{service.capitalize()}Settings"))]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -23,8 +23,15 @@ from voxrelay.probe import Checks, ask, is_ready
 from voxrelay.storage.views import Views
 
 
-def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None, model_operations: ModelOperations | None = None) -> FastAPI:
-    """The application without a server. ``checks`` are what /ready asks besides the hub."""
+def build_app(
+    hub: SessionHub,
+    gate: Gate,
+    checks: Checks,
+    views: Views | None,
+    model_operations: ModelOperations | None = None,
+    deleting: APIRouter | None = None,
+) -> FastAPI:
+    """The application without a server. ``checks`` are what /ready asks besides the hub; ``deleting`` are the calls that delete sessions."""
     app = FastAPI(
         title="Voxrelay",
         version=version("voxrelay"),
@@ -44,6 +51,8 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None, 
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))
+    if deleting is not None:
+        app.include_router(deleting)
     _add_health(app, {"gateway": hub.check, **checks})
     _add_errors(app)
     app.add_middleware(BoundedBodies, most_bytes=hub.settings.max_body_bytes, idle_s=hub.settings.idle_s)

@@ -16,6 +16,7 @@ from voxrelay.probe import Checks
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage import database
 from voxrelay.storage.access import AccessStore
+from voxrelay.storage.deletion import Deletions
 from voxrelay.storage.views import Views
 
 
@@ -26,6 +27,7 @@ def compose(
     settings = load_settings(GatewaySettings).model_copy(update=changes)
     views = Views(database.connect(platform.resolved_database_url, is_read_only=True))
     access = AccessStore(platform.resolved_database_url)
+    deletions = Deletions(database.connect(platform.resolved_database_url))
 
     def ask_bus() -> None:
         bus.topics()
@@ -33,4 +35,4 @@ def compose(
     registry = ModelRegistry(platform.models, Hub(platform.models_hub, platform.models_token.get_secret_value()))
     models = ModelOperations(registry, ActivationLog(bus))
     asked = {"bus": ask_bus, "database": views.check, **(checks or {})}
-    return GatewayServer(bus, settings, platform.host, asked, views, rpc_services, access, models)
+    return GatewayServer(bus, settings, platform.host, asked, views, rpc_services, access, models, deletions)

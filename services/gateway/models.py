@@ -102,6 +102,30 @@ class SummaryAnswer(BaseModel):
     is_complete: bool = Field(description="all stages the session asked for are done")
 
 
+class DeletedSessionAnswer(BaseModel):
+    session_id: str
+    rows: dict[str, int] = Field(description="removed, by table")
+    rows_sha256: str = Field(description="over the keys of the rows, not over what was said")
+    objects: int | None = Field(description="recordings removed; null until they were counted")
+    object_bytes: int
+    objects_sha256: str = Field(description="over the names and sizes of the recordings")
+    deleted_at: float | None = Field(description="seconds since the epoch; null until the recordings are gone")
+
+
+class DeletionAnswer(BaseModel):
+    """The proof of a deletion; it holds no speech."""
+
+    deletion_id: str
+    requested_at: float
+    requested_by: str
+    reason: str
+    selector: str
+    parts: list[str]
+    finished_at: float | None = Field(description="null until everything is gone")
+    sessions: list[DeletedSessionAnswer]
+    sha256: str = Field(description="over all the rest, as JSON with sorted keys and without spaces")
+
+
 class StoredUtteranceAnswer(UtteranceAnswer):
     end_reason: str = Field(description="pause, finalize, length or end; empty while it goes on")
     snr_db: float | None = None

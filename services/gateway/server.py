@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import uvicorn
 
@@ -16,6 +17,7 @@ from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
 from services.gateway.bounds import HEAD_BYTES, PatientProtocol
 from services.gateway.hub import SessionHub
+from services.gateway.protocols import deletion
 from services.gateway.rpc import Registration, RpcPort
 from services.gateway.settings import GatewaySettings
 from services.gateway.tls import tls_of
@@ -24,7 +26,9 @@ from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
 from voxrelay.models.operations import ModelOperations
 from voxrelay.probe import Checks
+from voxrelay.runner.tombstones import forget_checkpoints
 from voxrelay.storage.access import AccessStore
+from voxrelay.storage.deletion import Deletions
 from voxrelay.storage.views import Views
 from voxrelay.telemetry import fields
 
@@ -54,8 +58,10 @@ class GatewayServer:
         rpc_services: Sequence[Registration] = (),
         access: AccessStore | None = None,
         model_operations: ModelOperations | None = None,
+        deletions: Deletions | None = None,
     ) -> None:
-        """``rpc_services`` are further gRPC services for the same port; ``access`` holds the keys and is closed at the end.
+        """``rpc_services`` are further gRPC services for the same port; ``access`` holds the keys and is closed at the end; without
+        ``deletions`` no session can be deleted here.
 
         Raises ``EngineUnusable`` for an address that would be open to everybody.
         """
@@ -70,6 +76,7 @@ class GatewayServer:
         self._gate.are_keys_needed = has_keys
         self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
         self._model_operations = model_operations
+        self._deletions = deletions
         self._tls = tls_of(settings)
         self._listening = threading.Event()
         self._failure: BaseException | None = None
@@ -123,7 +130,8 @@ class GatewayServer:
         self._hub = SessionHub(self._bus, self._settings, self._gate)
         await self._hub.start()
         keeping = asyncio.create_task(self._gate.keep_places())
-        app = build_app(self._hub, self._gate, self._checks, self._views, self._model_operations)
+        deleting = deletion.router(self._deletions, partial(forget_checkpoints, self._bus), self._gate) if self._deletions is not None else None
+        app = build_app(self._hub, self._gate, self._checks, self._views, self._model_operations, deleting)
         hosts = self._settings.allowed_hosts or (browsers.LOOPBACK_HOSTS if self._host in LOOPBACK else ())
         browsers.add(app, self._settings.allowed_origins, hosts)
         config = uvicorn.Config(

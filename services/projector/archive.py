@@ -16,13 +16,14 @@ from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32,
 from voxrelay.events import Event, SessionConfigured, SessionEnded, SessionOpened
 from voxrelay.storage import database
 from voxrelay.storage.database import answering, upsert
-from voxrelay.storage.objects import ObjectStore
+from voxrelay.storage.deletion import lock_sessions
+from voxrelay.storage.objects import ObjectStore, session_folder
 from voxrelay.telemetry import OBJECT_BYTES, OBJECTS
 from voxrelay.utterances import UtteranceAudio, UtterancePiece, pack_audio, unpack_audio
 
 
 def object_name(session_id: str, utterance_id: str) -> str:
-    return f"sessions/{session_id}/utterances/{utterance_id}.flac"
+    return f"{session_folder(session_id)}/utterances/{utterance_id}.flac"
 
 
 def flac(samples: Float32Array) -> bytes:
@@ -125,7 +126,12 @@ class ArchiveStage:
             for recording in recordings
         ]
         with answering(), self._engine.begin() as connection:
-            upsert(connection, database.recordings, rows, updates=["object", "size_bytes", "duration_s"])
+            marks = lock_sessions(connection, [recording.session_id for recording in recordings], now)
+            deleted = {session_id for session_id, (_, is_audio_deleted) in marks.items() if is_audio_deleted}
+            kept = [row for row in rows if row["session_id"] not in deleted]
+            upsert(connection, database.recordings, kept, updates=["object", "size_bytes", "duration_s"])
+        # A deletion that came before us has not seen these; one that comes after us finds them.
+        self._objects.remove([str(row["object"]) for row in rows if row["session_id"] in deleted])
 
 
 def _utterance(pieces: Sequence[Float32Array], last: UtterancePiece) -> Float32Array:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from services.projector.archive import ArchiveStage
+from services.projector.housekeeping import Housekeeping
 from services.projector.projection import ResultProjection
 from services.projector.rpc import add
 from services.projector.settings import ProjectorSettings
@@ -15,7 +16,9 @@ from voxrelay.errors import Unavailable
 from voxrelay.service import ProjectionPart, Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage import database, migrations
+from voxrelay.storage.deletion import Deletions
 from voxrelay.storage.objects import ObjectStore
+from voxrelay.storage.retention import RetentionSettings
 from voxrelay.storage.views import Views
 from voxrelay.topology import ARCHIVE, PROJECTOR
 
@@ -31,8 +34,12 @@ def compose(platform: PlatformSettings) -> Service:
     objects = ObjectStore(platform.resolved_object_store_url)
     uploads = ThreadPoolExecutor(settings.uploads, thread_name_prefix="upload")
     views = Views(reader)
+    is_alone = not platform.kafka_bootstrap  # the embedded platform: nobody else would run the daily job
+    housekeeping = Housekeeping(Deletions(engine), objects, load_settings(RetentionSettings), is_retention_daily=is_alone)
+    housekeeping.start()
 
     def close() -> None:
+        housekeeping.close()
         uploads.shutdown()
         engine.dispose()
         reader.dispose()

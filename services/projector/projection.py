@@ -27,6 +27,7 @@ from voxrelay.events import (
 )
 from voxrelay.storage import database
 from voxrelay.storage.database import answering, upsert
+from voxrelay.storage.deletion import lock_sessions
 from voxrelay.telemetry import PROJECTION_SECONDS, ROWS
 from voxrelay.topology import stages_to_finish
 
@@ -48,9 +49,9 @@ class ResultProjection:
             return
         try:
             with self._seconds.time(), answering(), self._engine.begin() as connection:
-                self._take_sessions(connection, kept)
-                self._keep_utterances(connection, kept)
-                self._keep_results(connection, kept)
+                said = self._take_sessions(connection, kept)
+                self._keep_utterances(connection, said)
+                self._keep_results(connection, said)
                 self._keep_syntheses(connection, kept)
                 self._complete(connection, kept)
         except DataError as error:  # a NUL in a text, a number out of range: it would be refused for ever
@@ -58,13 +59,14 @@ class ResultProjection:
 
     # --- sessions --------------------------------------------------------------------------------------------------------
 
-    def _take_sessions(self, connection: Connection, events: Sequence[Event]) -> None:
-        """A row for each session in the batch, locked until the batch is stored: processes that write the same session take turns."""
+    def _take_sessions(self, connection: Connection, events: Sequence[Event]) -> Sequence[Event]:
+        """A row for each session in the batch, locked until the batch is stored: processes that write the same session take turns.
+
+        The events of sessions whose text was not deleted: of the others nothing comes back, also when they are read again.
+        """
         now = self._clock()
         spoken = {event.session_id for event in events if not isinstance(event.payload, SynthesisRequested)}
-        _write(connection, database.sessions, [{"session_id": session_id, "created_at": now} for session_id in spoken], [])
-        ordered = select(database.sessions.c.session_id).where(database.sessions.c.session_id.in_(spoken)).order_by("session_id")
-        connection.execute(ordered.with_for_update()).all()
+        deleted = {session_id for session_id, (is_text_deleted, _) in lock_sessions(connection, sorted(spoken), now).items() if is_text_deleted}
         opened = {
             event.session_id: {
                 "session_id": event.session_id,
@@ -78,6 +80,7 @@ class ResultProjection:
             if isinstance(event.payload, SessionOpened)
         }
         _write(connection, database.sessions, list(opened.values()), ["owner", "language", "stages", "opened_at"])
+        return [event for event in events if event.session_id not in deleted] if deleted else events
 
     def _complete(self, connection: Connection, events: Sequence[Event]) -> None:
         """A session is complete when all stages it asked for have said that they are done."""

@@ -9,6 +9,8 @@ import conformance_page
 import settings_page
 
 from services.gateway.errors import CODES
+from voxrelay.storage import migrations
+from voxrelay.topology import HOUR_MS, TOPICS, topic_specs
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -32,6 +34,22 @@ def test_the_page_of_errors_has_every_code_with_its_statuses() -> None:
     assert {row[0]: (int(row[1]), int(row[2]), row[3]) for row in rows} == {
         code: (statuses.http, statuses.websocket, statuses.grpc) for code, statuses in CODES.items()
     }
+
+
+def test_the_page_of_retention_says_how_long_kafka_keeps_each_topic() -> None:
+    page = (DOCS / "operations" / "retention.md").read_text()
+    hours = {name: float(kept) for name, kept in re.findall(r"^\| `(speech\.[a-z.]+v1)` \| .+ \| (\d+) \|$", page, re.MULTILINE)}
+    assert hours == {topic.name("live"): topic.retention_ms / HOUR_MS for topic in TOPICS}
+    kept = {spec.name: int(spec.config["retention.ms"]) / HOUR_MS for spec in topic_specs()}
+    assert {kept[name] for name in kept if name.endswith(".dlq")} == {720}
+    assert {kept[name] for name in kept if ".checkpoint." in name} == {24}
+    assert re.search(r"\.dlq` \| .+ \| 720 \|", page)
+    assert re.search(r"speech\.checkpoint\.<stage>\.v1` \| .+ \| 24 \|", page)
+
+
+def test_the_page_of_upgrades_has_every_version_of_the_schema() -> None:
+    rows = re.findall(r"^\| (\d{4}) \| .+ \| .+ \|$", (DOCS / "operations" / "upgrade-notes.md").read_text(), re.MULTILINE)
+    assert rows == migrations.all_versions()
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
 from confluent_kafka import Consumer as Client
 from confluent_kafka import Producer as ProducerClient
 from confluent_kafka import TopicPartition as Position
@@ -155,6 +155,23 @@ class KafkaBus:
         finally:
             client.close()
         return sum(end - committed.get(source, start) for source, (start, end) in bounds.items())
+
+    def rewind(self, group: str, topics: Collection[str], time_s: float) -> int:
+        """The group reads again what was written at this wall-clock time or later; how many records that are at most. It must have no members.
+
+        Raises ``Unavailable`` when it has, or the broker does not answer.
+        """
+        sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
+        ends, starts = self.offsets(sources), self.offsets_at(sources, time_s)
+        positions = ConsumerGroupTopicPartitions(group, [Position(source.topic, source.partition, starts[source]) for source in sources])
+        try:
+            for answer in self._admin.alter_consumer_group_offsets([positions], request_timeout=ANSWER_TIMEOUT_S).values():
+                for position in answer.result(ANSWER_TIMEOUT_S).topic_partitions:
+                    if position.error is not None:
+                        raise KafkaException(position.error)
+        except KafkaException as error:
+            raise Unavailable(f"The position of {group} was not changed (end its members first): {error.args[0].str()}.") from error
+        return sum(ends[source][1] - starts[source] for source in sources)
 
     def create_topics(self, specs: Sequence[TopicSpec], replication: int = 1) -> list[str]:
         existing = self.topics()

@@ -15,6 +15,7 @@ import typer
 from rich.table import Column, Table
 
 from voxrelay.cli.console import Failure, err, print_json, print_table
+from voxrelay.cli.durations import duration_s, is_duration
 from voxrelay.plans import PLANS, UNLIMITED, Plan
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage.access import AccessStore, Key
@@ -28,9 +29,7 @@ AS_JSON = typer.Option(False, "--json", help="As JSON.")
 KEY_ID = typer.Argument(..., help="The key's id, as 'voxrelay keys list' shows it.")
 LEAST_PASSWORD_CHARACTERS = 8
 MOST_CHARACTERS = 200
-_DURATION = re.compile(r"(\d{1,5})([dhm])")
 _GIVEN_SECRET = re.compile(r"vr_[A-Za-z0-9_-]{32,200}")
-_SECONDS = {"d": 86_400, "h": 3600, "m": 60}
 
 
 @contextmanager
@@ -140,7 +139,7 @@ def rotate(
 ) -> None:
     """Make a new secret for the same key: id, plan, sessions and usage stay. Printed as 'create' prints it."""
     with _store(data) as store:
-        secret = store.rotate(key_id, _duration_s(overlap))
+        secret = store.rotate(key_id, duration_s(overlap))
         if secret is None:
             raise _unknown(key_id)
     _hand_over(key_id, secret, {"key": secret, "id": key_id}, as_json)
@@ -247,19 +246,12 @@ def _when(at: float | None) -> str:
 def _expiry(text: str) -> float | None:
     if not text:
         return None
-    if _DURATION.fullmatch(text):
-        return time.time() + _duration_s(text)
+    if is_duration(text):
+        return time.time() + duration_s(text)
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise Failure(f"--expires {text} is neither a day (2027-01-31) nor a time from now (90d, 12h, 30m).", 2) from None
-
-
-def _duration_s(text: str) -> float:
-    found = _DURATION.fullmatch(text)
-    if not found:
-        raise Failure(f"{text} is no length of time: write 30m, 12h or 7d.", 2)
-    return float(int(found[1]) * _SECONDS[found[2]])
 
 
 def _check_name(name: str) -> None:

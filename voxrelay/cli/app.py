@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import typer
 
-from voxrelay.cli import access, database, doctor, listen, models, serve, sessions, speak, topics, transcribe, usage
+from voxrelay.cli import access, backup, database, deletion, doctor, listen, models, serve, sessions, speak, topics, transcribe, usage
 from voxrelay.cli.console import Failure
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Refused, Unavailable
@@ -29,7 +29,11 @@ app.command()(listen.listen)
 app.command()(speak.speak)
 app.command()(usage.usage)
 app.command()(doctor.doctor)
+app.command()(deletion.delete)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(deletion.app, name="retention")
 app.add_typer(access.keys, name="keys")
 app.add_typer(access.users, name="users")
 app.add_typer(topics.app, name="topics")

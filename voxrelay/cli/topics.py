@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 
-from voxrelay.bus.api import Bus
 from voxrelay.cli.console import Failure, err, out, print_json
+from voxrelay.cli.durations import moment
 from voxrelay.describe import asyncapi as asyncapi_document
 from voxrelay.describe import picture as mermaid_picture
 from voxrelay.engines import EngineUnusable
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, topic_specs
+from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, consumer_group, topic_specs
+
+if TYPE_CHECKING:
+    from voxrelay.bus.kafka import KafkaBus
 
 app = typer.Typer(help="The topics between the services.", no_args_is_help=True)
 
 
-def _bus(platform: PlatformSettings) -> Bus:
+def _bus(platform: PlatformSettings) -> KafkaBus:
     if not platform.kafka_bootstrap:
         raise Failure("VOXRELAY_KAFKA_BOOTSTRAP is not set: say which broker (host:port).", 2)
-    from voxrelay.bus.kafka import connect
+    from voxrelay.bus.kafka import connect  # its library is not there where nothing runs over Kafka
 
     try:
         return connect(platform)
@@ -84,6 +88,25 @@ def describe(name: str = typer.Argument(..., help="A topic, as in 'topics list',
             "read_by": readers,
         }
     )
+
+
+@app.command()
+def rewind(
+    to: str = typer.Option(..., help="From when on: a time (2026-01-31T12:00:00, UTC), a day, or that long ago: 12h, 7d."),
+    as_json: bool = typer.Option(False, "--json", help="As JSON."),
+) -> None:
+    """Let the projectors read results again, after a restore; what is stored already stays as it is. End all projectors first."""
+    platform = load_settings(PlatformSettings)
+    bus, since = _bus(platform), moment(to)
+    counts = {}
+    for lane in platform.lanes:
+        group = consumer_group(PROJECTOR.name, lane)
+        counts[group] = bus.rewind(group, [topic.name(lane) for topic in PROJECTOR.reads if lane in topic.lanes], since)
+    if as_json:
+        print_json(counts)
+    else:
+        for group, records in counts.items():
+            err.print(f"{group} reads {records} records again.")
 
 
 @app.command()

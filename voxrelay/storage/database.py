@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -62,6 +63,9 @@ sessions = Table(
     Column("is_complete", Boolean, nullable=False, server_default=text("false")),
     Column("completed_at", Float(53), nullable=True),
     Column("created_at", Float(53), nullable=False),
+    Column("audio_deleted_at", Float(53), nullable=True),  # from then on nothing of it is kept, storage/deletion.py
+    Column("text_deleted_at", Float(53), nullable=True),
+    Column("deleted_at", Float(53), nullable=True),  # it is shown no more
     Index("sessions_by_creation", "created_at", "session_id"),
     Index("sessions_by_owner", "owner", "opened_at"),
 )
@@ -161,6 +165,35 @@ syntheses = Table(
     Column("characters", Integer, nullable=False),  # the text itself is not kept
     Column("requested_at", Float(53), nullable=False),
     Index("syntheses_by_owner", "owner", "requested_at"),
+)
+
+# --- what was deleted: storage/deletion.py -----------------------------------------------------------------------------------
+
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("deletion_id", Text, primary_key=True),
+    Column("requested_at", Float(53), nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("selector", Text, nullable=False),
+    Column("parts", JSON, nullable=False),
+    Column("finished_at", Float(53), nullable=True),  # null until the objects of all its sessions are gone
+    Index("deletions_by_time", "requested_at", "deletion_id"),
+)
+deleted_sessions = Table(
+    "deleted_sessions",
+    metadata,
+    Column("deletion_id", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("rows", JSON, nullable=False),  # removed, by table
+    Column("rows_sha256", Text, nullable=False),
+    Column("objects", Integer, nullable=True),  # null until they were counted
+    Column("object_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("objects_sha256", Text, nullable=False, server_default=""),
+    Column("deleted_at", Float(53), nullable=True),
+    Index("deleted_sessions_by_session", "session_id"),
+    Index("deleted_sessions_unfinished", "deleted_at", "deletion_id"),
 )
 
 # --- who may come in: written by the gateways and the command line, see storage/access.py ---------------------------------

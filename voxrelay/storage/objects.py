@@ -23,6 +23,11 @@ WITHIN = timedelta(seconds=20)
 SCHEMES = ("s3", "gs", "az", "file", "memory")
 
 
+def session_folder(session_id: str) -> str:
+    """Where everything of a session lies."""
+    return f"sessions/{session_id}"
+
+
 class ObjectStore:
     """Thread-safe. An object appears whole or not at all; writing a name again replaces it.
 
@@ -71,8 +76,12 @@ class ObjectStore:
 
     def list(self, prefix: str) -> list[str]:
         """Names below the folder ``prefix``, in order."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each object below the folder ``prefix``, by name."""
         try:
-            return sorted(item["path"] for page in obstore.list(self._store, prefix=prefix) for item in page)
+            return {item["path"]: item["size"] for page in obstore.list(self._store, prefix=prefix) for item in page}
         except (BaseError, OSError) as error:
             raise Unavailable(f"The object store did not list its objects: {_sentence(error)}") from error
 

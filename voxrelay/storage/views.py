@@ -85,7 +85,12 @@ class Views:
     def sessions(self, limit: int = 50, before: str = "", owner: str | None = None) -> list[SessionSummary]:
         """The newest first; ``before`` is the id of the last one seen. An id that is not there gives the newest."""
         table = database.sessions
-        query = select(table).order_by(table.c.created_at.desc(), table.c.session_id.desc()).limit(min(limit, MOST_SESSIONS))
+        query = (
+            select(table)
+            .where(table.c.deleted_at.is_(None))
+            .order_by(table.c.created_at.desc(), table.c.session_id.desc())
+            .limit(min(limit, MOST_SESSIONS))
+        )
         if owner is not None:
             query = query.where(table.c.owner == owner)
         if before:
@@ -97,7 +102,7 @@ class Views:
     def session(self, session_id: str, owner: str | None = None) -> StoredSession | None:
         """The whole session, or None when nothing of it is stored, or it is another's."""
         rows = self._rows(select(database.sessions).where(database.sessions.c.session_id == session_id))
-        if not rows or owner not in (None, rows[0]["owner"]):
+        if not rows or rows[0]["deleted_at"] is not None or owner not in (None, rows[0]["owner"]):
             return None
         return StoredSession(self._summaries(rows)[0], tuple(self._utterances([session_id])[session_id]))
 

@@ -44,6 +44,7 @@ from voxrelay.service import ProjectionPart, Service, StagePart
 from voxrelay.settings import PlatformSettings
 from voxrelay.storage import database
 from voxrelay.storage.access import AccessStore
+from voxrelay.storage.deletion import Deletions
 from voxrelay.storage.migrations import migrate
 from voxrelay.storage.views import Views
 from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT, DENOISE, DIARIZE, PROJECTOR, SYNTH, TRANSCRIBE, topic_specs
@@ -222,7 +223,8 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
         settings = GatewaySettings(port=0, grpc_port=0, drain_s=0.0).model_copy(update=changes)
         views = Views(database.connect(database_url, is_read_only=True)) if database_url else None
         access = AccessStore(database_url) if database_url else None
-        server = GatewayServer(bus, settings, "127.0.0.1", {}, views, [partial(archive.add, views=views)] if views else (), access)
+        deletions = Deletions(database.connect(database_url)) if database_url else None
+        server = GatewayServer(bus, settings, "127.0.0.1", {}, views, [partial(archive.add, views=views)] if views else (), access, deletions)
         if beside:
             server._gate._local_secret = beside._gate._local_secret
         server.start()

@@ -41,8 +41,11 @@ def current(url: str) -> str:
         engine.dispose()
 
 
-def migrate(url: str) -> tuple[str, str]:
-    """Bring the database to ``newest``; the revisions before and after. Raises ``Unavailable`` when it does not answer."""
+def migrate(url: str, to: str = "head") -> tuple[str, str]:
+    """Bring the database to ``newest``, or to an older version on its way; the revisions before and after.
+
+    Raises ``Unavailable`` when it does not answer.
+    """
     engine = database.connect(url)
     try:
         with database.answering(), engine.begin() as connection:
@@ -50,8 +53,8 @@ def migrate(url: str) -> tuple[str, str]:
             before = MigrationContext.configure(connection).get_current_revision() or ""
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            return before, newest()
+            command.upgrade(config, to)
+            return before, newest() if to == "head" else to
     finally:
         engine.dispose()
 
