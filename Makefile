@@ -8,7 +8,7 @@ SERVICES_ROOT ?= .services
 CASES ?= 2000
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 $(BIN)/python:
 	@echo "Making a virtual environment in $(VENV) …"
@@ -22,7 +22,7 @@ $(VENV)/run.stamp: pyproject.toml requirements/constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@echo "Installing what the tests and checks need …"
-	@$(PIP) -e '.[embedded,kafka,dev]'
+	@$(PIP) -e '.[embedded,kafka,tracing,dev]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv
@@ -54,8 +54,11 @@ fmt: $(VENV)/dev.stamp ## format the code, sort imports, generate code and docum
 	@PYTHON=$(BIN)/python scripts/generate
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/voxrelay topics asyncapi > docs/asyncapi.json
+	@$(BIN)/python scripts/requirements_files.py
 	@$(BIN)/python scripts/settings_page.py > docs/operations/settings.md
 	@$(BIN)/python scripts/conformance_page.py > docs/protocols/conformance.md
+	@$(BIN)/python scripts/dashboards.py
+	@$(BIN)/python scripts/metrics_page.py > docs/operations/metrics.md
 	@$(BIN)/python scripts/doctor_page.py > docs/operations/doctor.md
 
 services: ## start a real Kafka, PostgreSQL and S3 server on loopback (scripts/services stop ends them)
@@ -67,6 +70,17 @@ stack: $(VENV)/dev.stamp services ## all seven services over them, as separate p
 fuzz: $(VENV)/dev.stamp ## hostile input on every surface of a running gateway; CASES=100000 of each kind is the long run, FUZZ_SEED=2 another one
 	@CASES=$(CASES) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 tests/fuzz $(ARGS)
 
+helm-test: $(VENV)/dev.stamp ## the Helm chart: lint, examples, schemas of three versions of Kubernetes, policies; builds Helm the first time (6 minutes)
+	@$(BIN)/python scripts/cluster fetch
+	@VOXRELAY_REQUIRE_HELM=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/chart $(ARGS)
+
+helm-cluster-test: $(VENV)/dev.stamp ## the chart in a real Kubernetes 1.34 control plane with pretended nodes; builds it the first time (20 minutes)
+	@$(BIN)/python scripts/cluster fetch --control-plane
+	@VOXRELAY_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/cluster $(ARGS)
+
+images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every image's packages alone, its command, its health check, its end
+	@$(BIN)/python scripts/images.py
+
 evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bundled engines on ../shared/eval
 	@$(BIN)/python -m benchmarks.evaluate
 
@@ -74,8 +88,11 @@ bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engin
 	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency
 
+observe: $(VENV)/dev.stamp services ## the platform over Kafka under load, watched by a real Prometheus: every dashboard query and alert asked
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/observe $(ARGS)
+
 clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz evaluate bench clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz helm-test helm-cluster-test images-check evaluate bench observe clean

@@ -1,6 +1,6 @@
 """What the bundled engines are worth on real speech, through the real stages: `make evaluate`.
 
-    python -m benchmarks.evaluate [--data ../shared/eval] [--only asr diarization noise silence]
+    python -m benchmarks.evaluate [--data ../shared/eval] [--only asr diarization noise suppressors silence]
 
 Prints tables and writes benchmarks/out/evaluate.json and plots. WER: jiwer's counts on lower-cased words without punctuation, errors summed
 over all files. DER: no collar, overlap counted. SI-SDR: gain over the noisy input. False text: words and utterances on audio in which nobody speaks.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections import defaultdict
@@ -24,11 +25,13 @@ from benchmarks.path import Outcome, running
 from benchmarks.report import OUT, print_table, write_json
 from benchmarks.scoring import SpeakerErrors, Turn, WordErrors, read_rttm, si_sdr_db, speaker_errors, word_errors
 from voxrelay.audio import SAMPLE_RATE_HZ, float32_from_pcm_s16le, pcm_s16le_from_float32
+from voxrelay.engines import EngineUnusable
 from voxrelay.events import SessionConfig
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "eval"
 AT_ONCE = 8  # sessions on their way together
 SILENT_MINUTES = 10.0
+SUPPRESSORS = ("omlsa", "dtln", "gtcrn")
 
 
 def samples_of(path: Path) -> tuple[bytes, int]:
@@ -190,6 +193,44 @@ def noise(data: Path) -> dict[str, Any]:
     return summary
 
 
+# --- suppressors beside each other ---------------------------------------------------------------------------------------------
+
+
+def suppressors(data: Path) -> dict[str, Any]:
+    """As ``noise``, for every suppressor whose weights are here, beside the unprocessed audio; all noise levels together."""
+    rows: dict[str, Any] = {}
+    before = os.environ.get("VOXRELAY_DENOISE_ENGINE")
+    try:
+        for engine in SUPPRESSORS:
+            os.environ["VOXRELAY_DENOISE_ENGINE"] = engine
+            try:
+                by_snr = noise(data)
+            except EngineUnusable as error:
+                _say(f"  {engine} is left out: {error}")
+                continue
+            for name in ("off", "automatic", "full"):
+                of = [row[name] for row in by_snr.values()]
+                files = sum(row["files"] for row in of)
+                errors = WordErrors(sum(row["errors"] for row in of), sum(row["words"] for row in of))
+                gain_db = sum(row["gain_db"] * row["files"] for row in of) / files
+                if name != "off" or not rows:
+                    rows[f"{engine}, {name}" if name != "off" else "unprocessed"] = {
+                        "files": files,
+                        "gain_db": round(gain_db, 2),
+                        "words": errors.words,
+                        "errors": errors.errors,
+                        "wer": round(errors.rate, 4),
+                    }
+    finally:
+        os.environ.pop("VOXRELAY_DENOISE_ENGINE") if before is None else os.environ.update(VOXRELAY_DENOISE_ENGINE=before)
+    print_table(
+        "Suppressors on noisy speech: SI-SDR gain and word error rate",
+        ("suppressor", "files", "gain", "WER"),
+        [(name, row["files"], f"{row['gain_db']:+.1f} dB", f"{row['wer']:.3f}") for name, row in rows.items()],
+    )
+    return rows
+
+
 # --- nothing said ------------------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +268,7 @@ def silence(data: Path) -> dict[str, Any]:
     return rows
 
 
-PARTS = {"asr": words, "diarization": speakers, "noise": noise, "silence": silence}
+PARTS = {"asr": words, "diarization": speakers, "noise": noise, "suppressors": suppressors, "silence": silence}
 
 
 def plot(figures: Mapping[str, Any]) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from services.gateway.compose import compose as compose_gateway
 from services.gateway.server import GatewayServer
+from voxrelay import tracing
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.engines import EngineUnusable
-from voxrelay.process import ServiceThreads, compose_or_exit, stop_on_signals
+from voxrelay.process import ServiceThreads, compose_or_exit, stop_on_signals, trace_or_exit
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage.migrations import migrate
-from voxrelay.telemetry import configure_logging
+from voxrelay.telemetry import configure_logging, tell_process
 from voxrelay.topology import topic_specs
 
 SERVICES = ("denoise", "diarize", "transcribe", "classify", "synth", "projector")
@@ -98,6 +99,8 @@ def main(services: Sequence[str] = SERVICES) -> None:
     arguments = _arguments()
     platform = load_settings(PlatformSettings).model_copy(update={"data": arguments.data, "host": arguments.host})
     configure_logging("warning" if platform.log_level == "info" else platform.log_level, "text" if sys.stderr.isatty() else platform.log_format)
+    tell_process("embedded")
+    trace_or_exit(platform, "embedded")
     stop = threading.Event()
     stop_on_signals(stop)
     try:
@@ -114,4 +117,5 @@ def main(services: Sequence[str] = SERVICES) -> None:
         pass
     failed = embedded.has_failed
     embedded.stop()
+    tracing.close()
     raise SystemExit(1 if failed else 0)

@@ -19,6 +19,15 @@ def eval_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def model_files() -> Path:
+    """The folder of small real weights, a folder a model."""
+    folder = Path(os.environ.get("VOXRELAY_MODELS_DIR", "") or SHARED / "models")
+    if not folder.is_dir():
+        pytest.skip("small real weights (../shared/models, or VOXRELAY_MODELS_DIR) are not beside this checkout")
+    return folder
+
+
 def _real_service(variable: str, what: str) -> str:
     """The address of a real service: missing it is a failure where real services are required, else a skip."""
     address = os.environ.get(variable, "")

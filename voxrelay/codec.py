@@ -7,10 +7,11 @@ and ``receivedat``, and W3C Trace Context (``traceparent``). The key is the sess
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -36,17 +37,24 @@ def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
     payload = event.payload
     value = _as_protobuf(event) if encoding == "protobuf" else canonical.dumps(event.session_id, payload) or _as_json(event)
     headers = [
-        ("ce_specversion", b"1.0"),
+        *_lasting_headers(_TYPE_HEADERS[type(payload)], event.producer, encoding),
         ("ce_id", event.id.encode()),
-        ("ce_source", b"/voxrelay/" + event.producer.encode()),
-        ("ce_type", _TYPE_HEADERS[type(payload)]),
         ("ce_time", _rfc3339(event.time)),
         ("ce_sequence", b"%d" % event.sequence),
         ("ce_receivedat", b"%.6f" % event.received_at),
-        ("content-type", CONTENT_TYPE[encoding]),
         ("traceparent", event.traceparent.encode()),
     ]
     return event.session_id.encode(), value, headers
+
+
+@lru_cache(maxsize=256)
+def _lasting_headers(type_header: bytes, producer: str, encoding: Encoding) -> Headers:
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", b"/voxrelay/" + producer.encode()),
+        ("ce_type", type_header),
+        ("content-type", CONTENT_TYPE[encoding]),
+    )
 
 
 def _as_protobuf(event: Event) -> bytes:
@@ -139,30 +147,50 @@ def _attribute_from_message(message: Any) -> events.Attribute:
     return events.Attribute(message.name, value, message.confidence, message.unit)
 
 
-def _field_types(data_type: type) -> list[tuple[str, Callable[[Any], Any] | None, Callable[[Any], Any] | None]]:
-    """For each field its name and how its value turns into the message's and back; None where the values are the same."""
-    plan: list[tuple[str, Callable[[Any], Any] | None, Callable[[Any], Any] | None]] = []
+class _Plan(NamedTuple):
+    """How a data class turns into its message and back, field by field; None where no value changes on the way."""
+
+    names: tuple[str, ...]
+    values: Callable[[Any], tuple[Any, ...]]  # of all fields, of the data as of the message
+    to_message: tuple[Callable[[Any], Any], ...] | None
+    from_message: tuple[Callable[[Any], Any], ...] | None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _plan_of(data_type: type) -> _Plan:
+    there: list[Callable[[Any], Any]] = []
+    back: list[Callable[[Any], Any]] = []
+    names = tuple(field.name for field in dataclasses.fields(data_type))
     for field in dataclasses.fields(data_type):
         kind = str(field.type)
         item = kind.removeprefix("tuple[").removesuffix(", ...]")
         nested = getattr(events, item, None)
         if item == "Attribute":
-            plan.append(
-                (
-                    field.name,
-                    lambda many: [_attribute_to_message(one) for one in many],
-                    lambda many: tuple(_attribute_from_message(one) for one in many),
-                )
-            )
+            there.append(_all_attributes_to_messages)
+            back.append(_all_attributes_from_messages)
         elif nested in _NESTED and kind.startswith("tuple["):
-            plan.append((field.name, _all_to_messages, _all_from_messages(nested)))
+            there.append(_all_to_messages)
+            back.append(_all_from_messages(nested))
         elif nested in _NESTED:
-            plan.append((field.name, to_message, _one_from_message(nested)))
-        elif kind.startswith("tuple["):
-            plan.append((field.name, None, tuple))
+            there.append(to_message)
+            back.append(_one_from_message(nested))
         else:
-            plan.append((field.name, None, None))
-    return plan
+            there.append(_same)
+            back.append(tuple if kind.startswith("tuple[") else _same)
+    values = attrgetter(*names) if len(names) > 1 else lambda data: tuple(getattr(data, name) for name in names)
+    is_flat_there, is_flat_back = (all(change is _same for change in changes) for changes in (there, back))
+    return _Plan(names, values, None if is_flat_there else tuple(there), None if is_flat_back else tuple(back))
+
+
+def _all_attributes_to_messages(many: Any) -> list[Message]:
+    return [_attribute_to_message(one) for one in many]
+
+
+def _all_attributes_from_messages(many: Any) -> tuple[events.Attribute, ...]:
+    return tuple(_attribute_from_message(one) for one in many)
 
 
 def _all_to_messages(many: Any) -> list[Message]:
@@ -181,19 +209,19 @@ def to_message(data: Any) -> Any:
     """The protobuf message of a payload, or of a part of one (an engine, a word, an attribute ...); without session id."""
     if isinstance(data, events.Attribute):
         return _attribute_to_message(data)
-    values = {}
-    for name, to_message, _ in _PLANS[type(data)]:
-        value = getattr(data, name)
-        values[name] = to_message(value) if to_message else value
-    return _MESSAGES[type(data)](**values)
+    plan = _PLANS[type(data)]
+    values: Iterable[Any] = plan.values(data)
+    if plan.to_message is not None:
+        values = (change(value) for change, value in zip(plan.to_message, values, strict=True))
+    return _MESSAGES[type(data)](**dict(zip(plan.names, values, strict=True)))
 
 
 def _from_message(data_type: type, message: Any) -> Any:
-    values = []
-    for name, _, from_message in _PLANS[data_type]:
-        value = getattr(message, name)
-        values.append(from_message(value) if from_message else value)
+    plan = _PLANS[data_type]
+    values: Iterable[Any] = plan.values(message)
+    if plan.from_message is not None:
+        values = (change(value) for change, value in zip(plan.from_message, values, strict=True))
     return data_type(*values)
 
 
-_PLANS = {data_type: _field_types(data_type) for data_type in _MESSAGES}
+_PLANS = {data_type: _plan_of(data_type) for data_type in _MESSAGES}

@@ -8,7 +8,18 @@ from typing import Any
 
 from voxrelay import events
 from voxrelay.events import Payload
-from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, Topic, consumer_group, dead_letter_topic
+from voxrelay.topology import (
+    CONTROL_TOPICS,
+    GATEWAY_READS,
+    GATEWAY_WRITES,
+    PROJECTOR,
+    STAGES,
+    TOPICS,
+    ControlTopic,
+    Topic,
+    consumer_group,
+    dead_letter_topic,
+)
 
 _SCALARS: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
@@ -58,6 +69,24 @@ def _message(payload: type[Payload], topic: Topic) -> dict[str, Any]:
     }
 
 
+def _control_channel(topic: ControlTopic) -> dict[str, Any]:
+    described = inspect.getdoc(topic.payload) or ""
+    properties = {field.name: _schema(str(field.type)) for field in dataclasses.fields(topic.payload)}
+    message = {
+        "name": f"voxrelay.v1.{topic.payload.__name__}",
+        "summary": described.split("\n")[0],
+        "contentType": "application/json",
+        "payload": {"type": "object", "properties": properties},
+    }
+    return {
+        "address": topic.name,
+        "summary": topic.summary,
+        "description": f"Key: {topic.key}. Compacted: the newest record of a key holds. Read from the beginning, in no group.",
+        "messages": {topic.payload.__name__: message},
+        "bindings": {"kafka": {"topic": topic.name, "partitions": 1, "bindingVersion": "0.5.0"}},
+    }
+
+
 def _headers() -> dict[str, Any]:
     names = {
         "ce_specversion": "CloudEvents version, 1.0",
@@ -75,7 +104,7 @@ def _headers() -> dict[str, Any]:
 
 def asyncapi(version: str) -> dict[str, Any]:
     """The AsyncAPI 3.0 document of all public topics and who reads and writes them."""
-    channels: dict[str, Any] = {}
+    channels: dict[str, Any] = {topic.name: _control_channel(topic) for topic in CONTROL_TOPICS}
     operations: dict[str, Any] = {}
     for topic in TOPICS:
         for lane in topic.lanes:

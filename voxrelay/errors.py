@@ -23,6 +23,10 @@ class Unavailable(Exception):
     """Something this process depends on does not answer; the runner backs off, commits nothing and tries again."""
 
 
+class Fenced(Exception):
+    """The log has shut this process out for good, as it does when another one goes by the same name; it has to end. The text is the log's own."""
+
+
 class Refused(Exception):
     """A caller's input cannot be served. ``code`` is upper snake case and stands in docs/errors.md; ``message`` says what to do.
 

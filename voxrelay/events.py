@@ -292,6 +292,36 @@ class SynthesisRefused(Payload):
         return True
 
 
+# --- models (control topics: plain JSON, not of any session) -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelActivated:
+    """Which model a task is done with from here on; an empty name is the engine that the services' settings name.
+
+    ``candidate`` gets ``share`` (0 to 1) of the sessions. ``earlier`` are the models before, the newest last: what a rollback goes back to.
+    """
+
+    task: str
+    model: str = ""
+    candidate: str = ""
+    share: float = 0.0
+    earlier: tuple[str, ...] = ()
+    activated_at: float = 0.0  # wall clock, seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """What became of it in one process: ``model`` is what it works with, and ``reason`` says why it is not what was asked for."""
+
+    task: str
+    instance: str
+    model: str
+    candidate: str = ""
+    reason: str = ""
+    at: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A payload and where it belongs. Stages fill in ``session_id`` and ``payload``; the runner stamps the rest."""

@@ -9,19 +9,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-Checks = Mapping[str, Callable[[], None]]
+Checks = Mapping[str, Callable[[], str | None]]
+
+_OK = "ok"
 
 
 def ask(checks: Checks) -> dict[str, str]:
-    """Each check's answer: "ok", or the sentence it failed with."""
+    """Each check's answer: "ok", "ok: " and what is worth knowing all the same, or the sentence it failed with."""
     answers = {}
     for name, check in checks.items():
         try:
-            check()
-            answers[name] = "ok"
+            remark = check()
+            answers[name] = f"{_OK}: {remark}" if remark else _OK
         except Exception as error:
             answers[name] = str(error) or type(error).__name__
     return answers
+
+
+def is_ready(answers: Mapping[str, str]) -> bool:
+    """Whether nothing failed of what ``ask`` asked."""
+    return all(answer == _OK or answer.startswith(f"{_OK}: ") for answer in answers.values())
 
 
 class Probe:
@@ -34,7 +41,7 @@ class Probe:
                     self._answer(200, b'{"status":"alive"}', "application/json")
                 elif self.path == "/ready":
                     answers = ask(checks)
-                    status = 200 if all(answer == "ok" for answer in answers.values()) else 503
+                    status = 200 if is_ready(answers) else 503
                     self._answer(status, json.dumps(answers).encode(), "application/json")
                 elif self.path == "/metrics":
                     self._answer(200, generate_latest(), CONTENT_TYPE_LATEST)

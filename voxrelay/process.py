@@ -7,25 +7,31 @@ services at once on the in-memory bus.
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from voxrelay import tracing
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
-from voxrelay.errors import Unavailable
+from voxrelay.errors import Fenced, Unavailable
+from voxrelay.models.follower import ActivationFollower
 from voxrelay.probe import Probe
 from voxrelay.rpc import RpcServer
 from voxrelay.runner import ProjectionRunner, StageRunner
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.telemetry import configure_logging, fields
+from voxrelay.telemetry import ENGINE_INFO, configure_logging, fields, tell_process
+from voxrelay.topology import MODEL_ACTIVATED
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 30.0
 LOOK_FOR_BROKER_EVERY_S = 2.0
+FENCED = "The log serves another process of this name; this one ends: give each its own VOXRELAY_INSTANCE."
 
 
 class ServiceThreads:
@@ -51,9 +57,17 @@ class ServiceThreads:
             for projection in service.projections:
                 for lane in platform.lanes:
                     self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
+            for stage, engine in service.engines.items():
+                ENGINE_INFO.labels(stage, engine.name, engine.version, engine.model_digest).set(1)
+        slots = [slot for service in services for slot in service.slots]
+        instance = platform.instance or f"{socket.gethostname()}-{os.getpid()}"
+        self._activations = ActivationFollower(bus, slots, instance) if slots else None
         self._threads = [threading.Thread(target=self._run, args=item, name=item[0], daemon=True) for item in self._runners]
 
     def start(self) -> None:
+        """Returns when the activated models are loaded and the runners have begun."""
+        if self._activations is not None:
+            self._activations.start()
         for thread in self._threads:
             thread.start()
 
@@ -66,6 +80,8 @@ class ServiceThreads:
     def stop(self) -> None:
         """Finish what is in hand, save, commit, leave the groups."""
         self._stop.set()
+        if self._activations is not None:
+            self._activations.stop()
         for thread in self._threads:
             if thread.ident is None:
                 continue  # stopped before it was started
@@ -76,6 +92,9 @@ class ServiceThreads:
     def _run(self, name: str, runner: StageRunner | ProjectionRunner) -> None:
         try:
             runner.run(self._stop)
+        except Fenced as fenced:
+            log.critical(FENCED, extra=fields(runner=name, reason=str(fenced)))
+            self.failed.set()
         except Exception:
             log.critical(
                 "A runner failed; the process ends and its restart takes up where the checkpoints are.", extra=fields(runner=name), exc_info=True
@@ -86,6 +105,7 @@ class ServiceThreads:
 def _wait_for_topics(bus: Bus, services: Sequence[Service], platform: PlatformSettings, stop: threading.Event) -> None:
     needed = [part.node.reads.name(lane) for s in services for part in s.stages for lane in platform.lanes if lane in part.node.reads.lanes]
     needed += [t.name(lane) for s in services for part in s.projections for t in part.node.reads for lane in platform.lanes if lane in t.lanes]
+    needed += [MODEL_ACTIVATED.name for service in services if service.slots]
     while not stop.is_set():
         try:
             for topic in needed:
@@ -105,6 +125,15 @@ def compose_or_exit(compose: Callable[[PlatformSettings], Service], platform: Pl
         raise SystemExit(2) from None
 
 
+def trace_or_exit(platform: PlatformSettings, process: str) -> None:
+    """Traces where they are wanted, or one sentence on standard error and exit status 2 when the library is missing."""
+    try:
+        tracing.configure(platform.traces_endpoint, platform.traces_ratio, process)
+    except EngineUnusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 def stop_on_signals(stop: threading.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -114,13 +143,19 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     """One service over Kafka until SIGTERM: exit status 0 after a clean drain, 1 when it failed, 2 when it cannot start."""
     platform = load_settings(PlatformSettings)
     configure_logging(platform.log_level, platform.log_format)
+    tell_process(name)
     if not platform.kafka_bootstrap:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)
+    trace_or_exit(platform, name)
     service = compose_or_exit(compose, platform)
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
-    bus = KafkaBus(platform.kafka_bootstrap, platform.instance)
+    try:
+        bus = connect(platform)
+    except EngineUnusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     stop = threading.Event()
     stop_on_signals(stop)
     threads = ServiceThreads(bus, platform, [service])
@@ -146,4 +181,5 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     if probe is not None:
         probe.close()
     service.close()
+    tracing.close()
     raise SystemExit(1 if threads.failed.is_set() else 0)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxrelay.events import Lane
+from voxrelay.events import Engine, Lane
+from voxrelay.models.slot import EngineSlot
 from voxrelay.stage import Projection, Stage
 from voxrelay.topology import ProjectionNode, StageNode
 
@@ -30,13 +31,16 @@ class Service:
     """Engines are loaded when this exists.
 
     ``add_rpc`` registers the service's gRPC servicers on a ``grpc.Server`` and returns their full names (for reflection).
-    ``checks`` are what /ready asks, by name; each raises with a plain sentence when its dependency does not answer.
+    ``checks`` are what /ready asks, by name; each raises with a plain sentence when its dependency does not answer,
+    and may return one that is worth knowing all the same.
     """
 
     name: str
     stages: Sequence[StagePart] = ()
     projections: Sequence[ProjectionPart] = ()
+    slots: Sequence[EngineSlot[Any]] = ()  # engines that can be exchanged while the service runs
     add_rpc: Callable[[Any], Sequence[str]] | None = None
-    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
+    engines: Mapping[str, Engine] = field(default_factory=dict)  # in use, by what they do: the stage's name, or one like it
     models: tuple[str, ...] = ()  # what clients may name: engines as name:version, voices by name

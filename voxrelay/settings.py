@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from voxrelay.events import Lane
@@ -24,6 +24,9 @@ class PlatformSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_", extra="ignore", frozen=True)
 
     kafka_bootstrap: str = Field("", description="host:port of the brokers, comma-separated; empty runs on the in-memory bus")
+    kafka_properties: Path | None = Field(
+        None, description="file of further librdkafka settings, name=value a line: TLS, SASL (security.protocol=SASL_SSL, sasl.username=…)"
+    )
     partitions: int = Field(8, ge=1, le=1000, description="partitions of every topic; the same on all of them")
     instance: str = Field("", description="this process's lasting name (a pod's): a restart under it takes its partitions up at once")
     replication: int = Field(1, ge=1, le=7, description="copies the broker keeps of every topic")
@@ -31,6 +34,8 @@ class PlatformSettings(Settings):
     object_store_url: str = Field("", description="s3://bucket/prefix, gs://…, az://… or file:///folder; empty uses the data folder")
     data: Path = Field(Path(".data"), description="folder for what the embedded platform keeps")
     models: Path = Field(Path.home() / ".cache" / "voxrelay" / "models", description="folder of model weights")
+    models_hub: str = Field("https://huggingface.co", description="where models with an hf: source are fetched from")
+    models_token: SecretStr = Field(SecretStr(""), description="token for models there whose terms must be accepted; empty for none")
     lanes: tuple[Lane, ...] = Field(("live", "bulk"), description="the lanes this process works on, as a JSON list")
     host: str = Field("127.0.0.1", description="address the service's own ports listen on")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /health of a stage; 0 for none")
@@ -40,7 +45,14 @@ class PlatformSettings(Settings):
     )
     log_format: Literal["json", "text"] = Field("json", description="json, or text for people")
     checkpoint_every: int = Field(32, ge=1, description="records of a session between two checkpoints, where the stage can")
+    traces_endpoint: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="an OpenTelemetry collector's OTLP address over HTTP, http://host:4318; empty: no traces"
+    )
+    traces_ratio: float = Field(0.01, ge=0, le=1, description="share of the sessions that are traced, where their callers do not decide it")
     session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")
+    onnx_provider: Literal["cpu", "cuda", "tensorrt"] = Field(
+        "cpu", description="what engines on ONNX Runtime run on: cpu, cuda or tensorrt; the last two need onnxruntime-gpu"
+    )
     threads_per_engine: int = Field(1, ge=1, le=64, description="threads a model may use inside one call")
 
     @property

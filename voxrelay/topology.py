@@ -2,7 +2,7 @@
 
 Topic creation, the AsyncAPI document, the picture in the README, compose and Helm derive from this file or are tested
 against it. Every topic is keyed by session id; all topics of one lane have the same number of partitions and the
-``murmur2_random`` partitioner, so a session lives in one partition number everywhere.
+``murmur2_random`` partitioner, so a session lives in one partition number everywhere. Control topics are of no session and have one.
 """
 
 from __future__ import annotations
@@ -84,6 +84,26 @@ TOPICS: tuple[Topic, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
+class ControlTopic:
+    """What all instances of a service follow from the beginning: compacted, one partition, JSON, not of any session."""
+
+    entity: str
+    fact: str
+    payload: type[events.ModelActivated | events.ModelLoaded]
+    key: str
+    summary: str
+
+    @property
+    def name(self) -> str:
+        return f"speech.{self.entity}.{self.fact}.v1"
+
+
+MODEL_ACTIVATED = ControlTopic("model", "activated", events.ModelActivated, "task", "Which model a task is done with.")
+MODEL_LOADED = ControlTopic("model", "loaded", events.ModelLoaded, "task/instance", "Which models the services' processes work with.")
+CONTROL_TOPICS: tuple[ControlTopic, ...] = (MODEL_ACTIVATED, MODEL_LOADED)
+
+
+@dataclass(frozen=True, slots=True)
 class StageNode:
     """A stage: its name is its consumer group (live) and the producer of what it publishes."""
 
@@ -142,6 +162,13 @@ def stages_to_finish(asked: tuple[str, ...]) -> frozenset[str]:
     return frozenset(stage.name for stage in STAGES if stage.asked_as and stage.asked_as in asked)
 
 
+def edges() -> frozenset[tuple[str, str]]:
+    """Who hears from whom over the log, by name: what a trace of everything the platform does must show, and nothing else."""
+    writes = {"gateway": GATEWAY_WRITES} | {stage.name: stage.writes for stage in STAGES}
+    reads = {"gateway": GATEWAY_READS, PROJECTOR.name: PROJECTOR.reads} | {stage.name: (stage.reads,) for stage in STAGES}
+    return frozenset((writer, reader) for writer, topics in writes.items() for reader, read in reads.items() if set(topics) & set(read))
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """One Kafka topic to create, with its settings."""
@@ -153,8 +180,8 @@ class TopicSpec:
 
 
 def topic_specs(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
-    """Every topic of both lanes: facts, their dead letters, and the stages' checkpoints."""
-    specs: list[TopicSpec] = []
+    """Every topic of both lanes: facts, their dead letters, and the stages' checkpoints; and the control topics."""
+    specs = [TopicSpec(topic.name, 1, {"cleanup.policy": "compact"}, topic.summary) for topic in CONTROL_TOPICS]
     for topic in TOPICS:
         for lane in topic.lanes:
             name = topic.name(lane)

@@ -15,7 +15,7 @@ from signal import Signals
 from typing import Protocol
 
 from local_services import processes
-from local_services.kafka import Kafka
+from local_services.kafka import BROKERS, Kafka, lay_out_cluster
 from local_services.object_store import ObjectStore
 from local_services.obtaining import Report, install_packages
 from local_services.postgres import Postgres
@@ -32,6 +32,8 @@ class Service(Protocol):
     def stop_signal(self) -> Signals: ...
     @property
     def start_limit_s(self) -> float: ...
+    @property
+    def has_fixed_ports(self) -> bool: ...
     def obtain(self, report: Report) -> None: ...
     def prepare(self, report: Report) -> None: ...
     def launch(self) -> subprocess.Popen[bytes]: ...
@@ -40,17 +42,31 @@ class Service(Protocol):
     def data_folders(self) -> list[Path]: ...
 
 
-SERVICES: dict[str, type[Kafka | Postgres | ObjectStore]] = {
-    "kafka": Kafka,
-    "postgres": Postgres,
-    "s3": ObjectStore,
-}
+SERVICES = ("kafka", "kafka-2", "kafka-3", "postgres", "s3")
 Print = Callable[[str], None]
 
 
 def service_of(name: str, state: State) -> Service:
     """The service of this name in this root."""
-    return SERVICES[name](state.root, state.record(name), state.log_path(name))
+    if name in BROKERS:
+        state.record(name)
+        return Kafka(state.root, name, {broker: state.records[broker] for broker in BROKERS if broker in state.records}, state.log_path(name))
+    return {"postgres": Postgres, "s3": ObjectStore}[name](state.root, state.record(name), state.log_path(name))
+
+
+def all_names(state: State) -> list[str]:
+    """The services of this root: one broker, unless it was laid out with more."""
+    return [name for name in SERVICES if name not in BROKERS[1:] or name in state.records]
+
+
+def lay_out(state: State, brokers: int) -> None:
+    """Decides how many brokers this root has, before its first start. Raises ServiceError for one that was made otherwise."""
+    made = [name for name in BROKERS if name in state.records]
+    if made and len(made) != brokers:
+        raise ServiceError(f"{state.root} was made with {len(made)} broker(s); drop it first: scripts/services stop --wipe --root {state.root}")
+    if brokers > 1:
+        lay_out_cluster({name: state.record(name) for name in BROKERS[:brokers]})
+        state.save()
 
 
 def start(state: State, names: Sequence[str], tell: Print) -> None:
@@ -134,7 +150,7 @@ def _start_one(state: State, service: Service, report: Report) -> None:
         return
     service.obtain(report)
     started = time.monotonic()
-    if record.port is None or not processes.port_is_free(record.port):
+    if record.port is None or not (service.has_fixed_ports or processes.port_is_free(record.port)):
         record.port = processes.free_port()
     service.prepare(report)
     # Secrets and folders are on disk before the process exists, and its pid before anything is waited for.

@@ -24,6 +24,7 @@ class ObjectStore:
     name = "s3"
     stop_signal = signal.SIGTERM
     start_limit_s = 30.0
+    has_fixed_ports = False
 
     def __init__(self, root: Path, record: ServiceRecord, log_path: Path) -> None:
         self._folder = root / "s3"

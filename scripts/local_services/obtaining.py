@@ -61,7 +61,7 @@ def kafka_jars(report: Report) -> Path:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="kafka-partial-") as partial:
             jars = Path(partial) / "jars"
-            _run_step(
+            run_step(
                 [maven, "-q", "-B", "-f", KAFKA_POM, "dependency:copy-dependencies", f"-DoutputDirectory={jars}"],
                 folder=Path(partial),
                 log_path=cache_folder() / "kafka-fetch.log",
@@ -86,7 +86,7 @@ def s3_gateway(report: Report) -> Path:
         report("building the S3 gateway with Go (first time only, about 100 s on two cores)")
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="versitygw-partial-") as partial:
-            _run_step(
+            run_step(
                 [go, "install", f"github.com/versity/versitygw/cmd/versitygw@{GATEWAY_VERSION}"],
                 folder=Path(partial),
                 log_path=cache_folder() / "versitygw-build.log",
@@ -130,6 +130,36 @@ def _installed_postgres(major_version: str | None) -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
+def prometheus_programs(report: Report) -> Path:
+    """The folder with `prometheus` and `promtool`: those on PATH, or Debian's package, unpacked in the cache without installing anything."""
+    on_path = shutil.which("prometheus"), shutil.which("promtool")
+    if all(on_path):
+        return Path(str(on_path[0])).resolve().parent
+    required_program("apt-get", "Prometheus is unpacked from Debian's package: put prometheus and promtool on PATH.")
+    with exclusively(cache_folder() / "prometheus.lock"):
+        unpacked = sorted(cache_folder().glob("prometheus-*/usr/bin/promtool"))
+        if unpacked:
+            return unpacked[-1].parent
+        report("fetching Debian's package of Prometheus (first time only, 19 MB)")
+        log_path = cache_folder() / "prometheus-fetch.log"
+        remedy = "As root, run: apt-get update. Or put prometheus and promtool on PATH."
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="partial-prometheus-") as partial:
+            if os.geteuid() == 0 and _has_no_lists():
+                run_step(["apt-get", "update"], Path(partial), log_path, process_environment(), remedy)
+            run_step(["apt-get", "download", "prometheus"], Path(partial), log_path, process_environment(), remedy)
+            package = next(Path(partial).glob("prometheus_*.deb"))
+            version = package.name.split("_")[1].replace("%2b", "+")
+            run_step(["dpkg-deb", "-x", package, Path(partial) / "files"], Path(partial), log_path, process_environment(), remedy)
+            folder = cache_folder() / f"prometheus-{version}"
+            (Path(partial) / "files").rename(folder)
+    return folder / "usr" / "bin"
+
+
+def _has_no_lists() -> bool:
+    """Whether apt knows of no packages yet, as in a fresh container."""
+    return not any(Path("/var/lib/apt/lists").glob("*_Packages*"))
+
+
 def install_packages(names: Sequence[str], report: Report) -> None:
     """Installs Debian packages as root. Raises ServiceError when apt refuses."""
     with _package_installation:
@@ -140,11 +170,12 @@ def install_packages(names: Sequence[str], report: Report) -> None:
         remedy = f"As root, run: apt-get update && apt-get install {' '.join(names)}"
         wait_for_lock = ["-o", "DPkg::Lock::Timeout=300"]
         for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
-            _run_step(["apt-get", *wait_for_lock, *arguments], Path("/"), log_path, environment, remedy)
+            run_step(["apt-get", *wait_for_lock, *arguments], Path("/"), log_path, environment, remedy)
         report(f"installed {', '.join(names)} in {time.monotonic() - started:.1f} s")
 
 
-def _run_step(command: Sequence[str | Path], folder: Path, log_path: Path, environment: Mapping[str, str], remedy: str) -> None:
+def run_step(command: Sequence[str | Path], folder: Path, log_path: Path, environment: Mapping[str, str], remedy: str) -> None:
+    """Runs one command to its end, its output in a log of its own. Raises ServiceError with the end of the log and the remedy when it fails."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:
         finished = subprocess.run(

@@ -30,6 +30,7 @@ class Postgres:
     # A fast shutdown. SIGTERM would wait until the last client has gone by itself.
     stop_signal = signal.SIGINT
     start_limit_s = 60.0
+    has_fixed_ports = False
 
     def __init__(self, root: Path, record: ServiceRecord, log_path: Path) -> None:
         self._root = root

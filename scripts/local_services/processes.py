@@ -72,16 +72,16 @@ def end(pid: int, started: int, stop_signal: signal.Signals, grace_s: float = ST
     """Asks a process to stop, and kills it with everything it started when it has not done so in time."""
     if not is_running(pid, started):
         return
-    descendants = _descendants(pid)
+    everything = [(pid, started), *descendants(pid)]
     os.kill(pid, stop_signal)
-    if not _gone_within([(pid, started), *descendants], grace_s):
-        _kill_all([(pid, started), *descendants])
+    if not _gone_within(everything, grace_s):
+        _kill_all(everything)
 
 
 def kill(pid: int, started: int) -> None:
     """Ends a process and everything it started with SIGKILL, the main process first, as a crash would."""
     if is_running(pid, started):
-        _kill_all([(pid, started), *_descendants(pid)])
+        _kill_all([(pid, started), *descendants(pid)])
 
 
 def _kill_all(identities: Sequence[tuple[int, int]]) -> None:
@@ -105,7 +105,7 @@ def _gone_within(identities: Sequence[tuple[int, int]], limit_s: float) -> bool:
     return True
 
 
-def _descendants(pid: int) -> list[tuple[int, int]]:
+def descendants(pid: int) -> list[tuple[int, int]]:
     """Children, their children and so on. PostgreSQL's are in sessions of their own, so no process group holds them."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():

@@ -32,4 +32,5 @@ def compose(platform: PlatformSettings) -> Service:  # noqa: ARG001  # the same 
         name="classify",
         stages=[StagePart(CLASSIFY, make_acoustic), StagePart(CLASSIFY_TEXT, make_text)],
         add_rpc=partial(add, acoustic=acoustic, text=text),
+        engines={CLASSIFY.name: acoustic.engine, CLASSIFY_TEXT.name: text.engine},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from services.denoise.boundaries import BoundaryRules
 from services.denoise.engine import DETECTORS, ENGINES, SpeechDetector, Suppressor
@@ -20,6 +20,7 @@ from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
 DETECTOR_WEIGHTS = "silero-vad"
+WITH_WEIGHTS = ("dtln", "gtcrn")  # models of the same names
 
 
 def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd:
@@ -28,8 +29,8 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
         raise EngineUnusable("VOXRELAY_DENOISE_FULL_BELOW_DB must be less than VOXRELAY_DENOISE_NONE_ABOVE_DB.")
     if settings.offset > settings.onset:
         raise EngineUnusable("VOXRELAY_DENOISE_OFFSET must not be more than VOXRELAY_DENOISE_ONSET.")
-    suppressor = cast(Suppressor, load("denoise", ENGINES, settings.engine))
     registry = ModelRegistry(platform.models)
+    suppressor = cast(Suppressor, load("denoise", ENGINES, settings.engine, **_weights(settings.engine, platform, registry)))
     detector = cast(
         SpeechDetector,
         load(
@@ -39,6 +40,7 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
             extra="denoise",
             weights=registry.path(DETECTOR_WEIGHTS),
             model_digest=registry.digest(DETECTOR_WEIGHTS),
+            provider=platform.onnx_provider,
             threads=platform.threads_per_engine,
         ),
     )
@@ -58,11 +60,26 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
 def compose(platform: PlatformSettings) -> Service:
     """Loads the engines. Raises ``EngineUnusable`` when one cannot be used here."""
     shared = front_end(platform, load_settings(DenoiseSettings))
+    suppressor, detector = shared.suppressor, shared.detector
     return Service(
         name="denoise",
         stages=[StagePart(DENOISE, lambda _lane: DenoiseStage(shared))],
         add_rpc=partial(add, front_end=shared),
+        checks={"suppressor": suppressor.check, "speech detector": detector.check},
+        engines={DENOISE.name: shared.suppressor.engine, "speech detection": shared.detector.engine},
     )
+
+
+def _weights(engine: str, platform: PlatformSettings, registry: ModelRegistry) -> dict[str, Any]:
+    """What an engine with weights is made with."""
+    if engine not in WITH_WEIGHTS:
+        return {}
+    return {
+        "weights": registry.path(engine),
+        "model_digest": registry.digest(engine),
+        "provider": platform.onnx_provider,
+        "threads": platform.threads_per_engine,
+    }
 
 
 def _samples(milliseconds: int) -> int:

@@ -17,6 +17,8 @@ from voxrelay.events import Engine
 
 ENGINES: dict[str, str] = {
     "omlsa": "services.denoise.engines.omlsa:OmlsaSuppressor",
+    "dtln": "services.denoise.engines.dtln:DtlnSuppressor",
+    "gtcrn": "services.denoise.engines.gtcrn:GtcrnSuppressor",
     "passthrough": "services.denoise.engines.passthrough:PassthroughSuppressor",
 }
 DETECTORS: dict[str, str] = {"silero": "services.denoise.engines.silero:SileroDetector"}
@@ -58,6 +60,10 @@ class Suppressor(Protocol):
         """Cleaned samples of each passage, in the order given; at most one passage a session."""
         ...
 
+    def check(self) -> str | None:
+        """For /ready: a sentence where it runs otherwise than was set. Raises ``Unavailable`` while it cannot be used."""
+        ...
+
 
 class SpeechDetector(Protocol):
     """Speech probability of frames of 512 samples at 16 kHz. Thread-safe and exact in the same sense as ``Suppressor``."""
@@ -69,6 +75,10 @@ class SpeechDetector(Protocol):
 
     def process(self, work: Sequence[tuple[State, Float32Array]]) -> list[Float32Array]:
         """For each session's next frames, shape (frames, 512): their probabilities, float32, shape (frames,)."""
+        ...
+
+    def check(self) -> str | None:
+        """As a suppressor's."""
         ...
 
 

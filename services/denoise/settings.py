@@ -11,7 +11,7 @@ from voxrelay.settings import Settings
 class DenoiseSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_DENOISE_", extra="ignore", frozen=True)
 
-    engine: str = Field("omlsa", description="what suppresses noise: omlsa or passthrough")
+    engine: str = Field("omlsa", description="what suppresses noise: omlsa, dtln, gtcrn or passthrough")
     detector: str = Field("silero", description="what tells speech: silero")
     full_below_db: float = Field(
         15.0, ge=-20, le=60, description="estimated signal-to-noise ratio up to which suppression is as strong as it gets by itself"

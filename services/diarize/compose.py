@@ -44,4 +44,9 @@ def compose(platform: PlatformSettings) -> Service:
     def make(_lane: Lane) -> DiarizeStage:
         return DiarizeStage(embedder, rules=rules, memory=memory, interim_every_ms=settings.interim_every_ms)
 
-    return Service(name="diarize", stages=[StagePart(DIARIZE, make)], add_rpc=partial(add, embedder=embedder, rules=rules))
+    return Service(
+        name="diarize",
+        stages=[StagePart(DIARIZE, make)],
+        add_rpc=partial(add, embedder=embedder, rules=rules),
+        engines={DIARIZE.name: embedder.engine},
+    )

@@ -6,8 +6,9 @@ sessions have waited for a result that is due. Times in seconds; pure, used on o
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import median
 
 from voxrelay.errors import Refused
@@ -20,8 +21,10 @@ WAITING_SHARE = 10  # one session in so many may wait, for whatever reason of it
 
 
 class Admission:
-    def __init__(self, most_lag_s: float) -> None:
+    def __init__(self, most_lag_s: float, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` is for who scrapes, on the same event loop: seconds since the epoch."""
         self._most_lag_s = most_lag_s
+        LAG_SECONDS.set_function(lambda: self.lag_s(clock()))
         self._delays: dict[str, deque[tuple[float, float]]] = {}  # by producer: when it came, how late it was
         self._wait_s = 0.0
 
@@ -44,9 +47,7 @@ class Admission:
             delays = [delay_s for at, delay_s in recent if at >= now - WINDOW_S]
             if len(delays) >= LEAST_RESULTS:
                 lags.append(median(delays))
-        worst = max(lags)
-        LAG_SECONDS.set(worst)
-        return worst
+        return max(lags)
 
     def check(self, now: float) -> None:
         """Raises ``Refused`` OVERLOADED."""

@@ -16,13 +16,21 @@ from services.gateway.access.gate import Gate
 from services.gateway.bounds import BoundedBodies
 from services.gateway.hub import SessionHub
 from services.gateway.models import HealthAnswer
-from services.gateway.protocols import deepgram, files, login, models, native, openai, page, sessions, speak, stream, usage
+from services.gateway.protocols import deepgram, files, login, model_registry, models, native, openai, page, sessions, speak, stream, usage
 from voxrelay.errors import Refused
-from voxrelay.probe import Checks, ask
+from voxrelay.models.operations import ModelOperations
+from voxrelay.probe import Checks, ask, is_ready
 from voxrelay.storage.views import Views
 
 
-def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None, deleting: APIRouter | None = None) -> FastAPI:
+def build_app(
+    hub: SessionHub,
+    gate: Gate,
+    checks: Checks,
+    views: Views | None,
+    model_operations: ModelOperations | None = None,
+    deleting: APIRouter | None = None,
+) -> FastAPI:
     """The application without a server. ``checks`` are what /ready asks besides the hub; ``deleting`` are the calls that delete sessions."""
     app = FastAPI(
         title="Voxrelay",
@@ -38,6 +46,8 @@ def build_app(hub: SessionHub, gate: Gate, checks: Checks, views: Views | None, 
     app.include_router(models.router(hub.settings, gate))
     app.include_router(login.router(gate))
     app.include_router(page.router(gate, hub.settings, views is not None))
+    if model_operations is not None:
+        app.include_router(model_registry.router(model_operations, gate))
     if views is not None:
         app.include_router(sessions.router(views, gate))
         app.include_router(usage.router(views, gate))
@@ -59,7 +69,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
     async def ready() -> JSONResponse:
         """Every dependency answers."""
         answers = await asyncio.to_thread(ask, checks)
-        return JSONResponse(answers, 200 if all(answer == "ok" for answer in answers.values()) else 503)
+        return JSONResponse(answers, 200 if is_ready(answers) else 503)
 
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:
@@ -69,7 +79,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Any]) -> None:
 
 def _add_errors(app: FastAPI) -> None:
     def render(_request: Request, refused: Refused, status: int) -> Response:
-        return JSONResponse(errors.body(refused.code, refused.message), status)
+        return JSONResponse(errors.body(refused.code, refused.message, refused.retry_after_s), status)
 
     async def refuse(request: Request, error: Exception) -> Response:
         return refusals.answer("http", render, request, error)

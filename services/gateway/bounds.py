@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -17,6 +18,8 @@ from voxrelay.errors import Refused
 HEAD_BYTES = 64 * 1024  # request line and headers together
 LINE_SPARE_BYTES = 32  # method, version, separators
 HEAD_S = 10.0  # from the connection to the first request's last header
+LINGER_S = 2.0  # how long, and how much, of a body is still read and thrown away when its refusal has been sent
+LINGER_BYTES = 8_000_000
 _EXPECTED = "voxrelay.body"
 
 
@@ -43,6 +46,7 @@ class _Body:
         announced = headers.get(b"content-length", b"")
         self._announced = int(announced) if announced.isdigit() else 0
         self._is_there = self._announced > 0 or b"transfer-encoding" in headers
+        self._is_held_back = b"expect" in headers  # the client asks before it sends
         self._receive, self.most_bytes, self._idle_s = receive, most_bytes, idle_s
         self._size = 0
         self._is_complete = False
@@ -65,14 +69,34 @@ class _Body:
         return message
 
     def closing(self, send: Send) -> Send:
-        """An answer to a body that was not read to its end is the connection's last: otherwise the rest, however long, is read to be thrown away."""
+        """An answer to a body that was not read to its end is the connection's last: the rest, however long, is not read to be thrown away."""
+
+        is_last = False
 
         async def send_and_close(message: Message) -> None:
+            nonlocal is_last
             if message["type"] == "http.response.start" and self._is_there and not self._is_complete:
+                is_last = True
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            if is_last and message["type"] == "http.response.body" and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await self._linger()
+                message = {"type": "http.response.body"}
             await send(message)
 
         return send_and_close
+
+    async def _linger(self) -> None:
+        """A connection that is closed while its client still sends is reset, and many clients then lose the answer that they already have."""
+        if self._is_held_back:
+            return
+        most = self._size + LINGER_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._is_complete and self._size < most:
+                    message = await self._receive()
+                    self._size += len(message.get("body", b""))
+                    self._is_complete = message["type"] != "http.request" or not message.get("more_body", False)
 
     def _check(self, size: int) -> None:
         if size > self.most_bytes:

@@ -1,9 +1,8 @@
-"""The way of one session onto the log. On the event loop; the producer's threads only report what they delivered."""
+"""The way of one session onto the log. On the event loop, which also asks the producer what it delivered."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 
 from voxrelay import codec
@@ -18,11 +17,6 @@ PRODUCER = "gateway"
 SEQUENCES_A_PROCESS = 1 << 32  # records one gateway process may send for a session before another takes it over
 
 
-def new_traceparent() -> str:
-    """A fresh W3C trace: version, trace id, parent id, sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-
-
 class Channel:
     """The way of one session onto the log: sequence, stamps, acknowledgements."""
 
@@ -35,13 +29,8 @@ class Channel:
         self.lane = lane
         self.last_sent_at = clock()
         self._sequence = 0
-        self._sent_bytes = 0  # written by the loop alone
-        self._acknowledged_bytes = 0  # written by the producer's thread alone
+        self.unacknowledged_bytes = 0
         self.failure: Exception | None = None
-
-    @property
-    def unacknowledged_bytes(self) -> int:
-        return self._sent_bytes - self._acknowledged_bytes
 
     @property
     def last_sequence(self) -> int:
@@ -69,11 +58,12 @@ class Channel:
         size = len(value)
 
         def delivered(error: Exception | None) -> None:
-            self._acknowledged_bytes += size
+            self.unacknowledged_bytes -= size
             PUBLISH_SECONDS.observe(self._clock() - now)
             if error is not None:
                 self.failure = error
 
+        self.unacknowledged_bytes += size
         while True:
             if self.failure is not None:
                 raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
@@ -83,4 +73,3 @@ class Channel:
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
         self._sequence, self.last_sent_at = sequence, now
-        self._sent_bytes += size

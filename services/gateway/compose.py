@@ -8,6 +8,10 @@ from typing import Any
 from services.gateway.server import GatewayServer
 from services.gateway.settings import GatewaySettings
 from voxrelay.bus.api import Bus
+from voxrelay.models.activations import ActivationLog
+from voxrelay.models.operations import ModelOperations
+from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.sources import Hub
 from voxrelay.probe import Checks
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage import database
@@ -28,5 +32,7 @@ def compose(
     def ask_bus() -> None:
         bus.topics()
 
-    everything = {"bus": ask_bus, "database": views.check, **(checks or {})}
-    return GatewayServer(bus, settings, platform.host, everything, views, rpc_services, access, deletions)
+    registry = ModelRegistry(platform.models, Hub(platform.models_hub, platform.models_token.get_secret_value()))
+    models = ModelOperations(registry, ActivationLog(bus))
+    asked = {"bus": ask_bus, "database": views.check, **(checks or {})}
+    return GatewayServer(bus, settings, platform.host, asked, views, rpc_services, access, models, deletions)

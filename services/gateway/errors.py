@@ -52,5 +52,5 @@ CODES: dict[str, Statuses] = {
 
 
 def body(code: str, message: str, retry_after_s: int | None = None) -> dict[str, Any]:
-    """The one shape of an error in JSON; a WebSocket, which has no headers then, says in it when to try again."""
+    """The one shape of an error in JSON; ``retry_after`` is when to try again, which a WebSocket and a page of another origin read nowhere else."""
     return {"error": {"code": code, "message": message} | ({"retry_after": retry_after_s} if retry_after_s else {})}

@@ -11,18 +11,20 @@ from dataclasses import replace
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
 from services.gateway.admission import Admission
-from services.gateway.channel import Channel, new_traceparent
+from services.gateway.channel import Channel
 from services.gateway.results import ResultReader
 from services.gateway.sessions import LiveSession, SpeechRequest
 from services.gateway.settings import GatewaySettings
+from services.gateway.spans import SessionSpan
 from voxrelay.bus.api import Bus
 from voxrelay.bus.partitioner import partition_of
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import Event, Lane, SynthesisRequested
-from voxrelay.telemetry import GATEWAY_SESSIONS, RESUMED
+from voxrelay.telemetry import GATEWAY_ROOM, GATEWAY_SESSIONS, RESUMED
 from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
 
 TICK_S = 0.05
+REPORT_S = 0.005  # how often it is asked what the log took: a thread that waits for it would take the interpreter from the loop each time
 RESUME_WITHIN_S = 40.0
 
 
@@ -32,6 +34,7 @@ class SessionHub:
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
         self.admission = Admission(settings.max_lag_s)
+        GATEWAY_ROOM.set(settings.max_sessions)
         self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
         self.producer = bus.producer(linger_ms=settings.linger_ms)
@@ -44,6 +47,7 @@ class SessionHub:
         self._loop = asyncio.get_running_loop()
         self._reader.start()
         self._ticking = asyncio.create_task(self._tick())
+        self._reporting = asyncio.create_task(self._report())
 
     async def close(self) -> None:
         """After this no session lives here; those still open are ended on the log first, unless their clients may go on elsewhere."""
@@ -51,6 +55,7 @@ class SessionHub:
             if isinstance(session, LiveSession) and not (session.is_parked and self._bus.outlives_process):
                 await session.close("vanished")
         self._ticking.cancel()
+        self._reporting.cancel()
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self.producer.close)
         await asyncio.gather(*self._leaving)
@@ -83,10 +88,12 @@ class SessionHub:
         if lane == "live":
             self.admission.check(self.clock())
         session_id = await self._admit(caller)
-        channel = self._channel(session_id, AUDIO_RECEIVED, lane, traceparent or new_traceparent())
+        span = SessionSpan("session", edge, session_id, lane, traceparent)
+        channel = self._channel(session_id, AUDIO_RECEIVED, lane, span.traceparent)
         session = self._sessions[session_id] = LiveSession(
             self, channel, edge, caller, is_patient=lane == "bulk" if is_patient is None else is_patient
         )
+        session.span = span
         GATEWAY_SESSIONS.labels(edge).inc()
         return session
 
@@ -109,8 +116,10 @@ class SessionHub:
             await here.make_way()
         self._check_room()
         await self._take_place(caller, session_id)
-        channel = self._channel(session_id, AUDIO_RECEIVED, "live", new_traceparent())
+        span = SessionSpan("resumed session", edge, session_id, "live", "")
+        channel = self._channel(session_id, AUDIO_RECEIVED, "live", span.traceparent)
         session = self._sessions[session_id] = LiveSession(self, channel, edge, caller, is_patient=False)
+        session.span = span
         GATEWAY_SESSIONS.labels(edge).inc()
         partition = self._partition_of(session_id)
         try:
@@ -144,14 +153,15 @@ class SessionHub:
         ``within`` an open session it takes no further place, and a gateway that is ending lets it finish.
         """
         if within is None:
-            session_id, traceparent = await self._admit(caller), new_traceparent()
+            session_id, traceparent = await self._admit(caller), ""
         elif self.is_ready:
             session_id, traceparent = self._mint(), within.traceparent
         else:
             raise Refused("NOT_READY", "This gateway gives up its partitions at this moment; connect again.")
         speech = self._sessions[session_id] = SpeechRequest(self, session_id, caller, has_place=within is None)
+        speech.span = SessionSpan("speech", "speech", session_id, "live", traceparent)
         try:
-            await self._channel(session_id, SYNTHESIS_REQUESTED, "live", traceparent).send(replace(request, owner=caller.owner))
+            await self._channel(session_id, SYNTHESIS_REQUESTED, "live", speech.span.traceparent).send(replace(request, owner=caller.owner))
         except BaseException:
             self.drop(session_id)
             raise
@@ -159,6 +169,8 @@ class SessionHub:
 
     def drop(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
+        if session is not None and session.span is not None:
+            session.span.end()
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
         if isinstance(session, LiveSession) or (session is not None and session.has_place):
@@ -212,6 +224,11 @@ class SessionHub:
             session = self._sessions.get(event.session_id)
             if session is not None:
                 session.push(event)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_S)
+            self.producer.report()
 
     async def _tick(self) -> None:
         while True:

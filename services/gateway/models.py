@@ -147,3 +147,58 @@ class SpeakerAnswer(BaseModel):
 class HitAnswer(BaseModel):
     session_id: str
     utterance: StoredUtteranceAnswer
+
+
+class ModelAnswer(BaseModel):
+    name: str
+    task: str
+    engine: str
+    languages: list[str]
+    size_bytes: int
+    licence: str
+    source: str
+    revision: str = Field(description="what the source pins; empty where only checksums do")
+    digest: str = Field(description="SHA-256 of the one file, or of the list of files with theirs; empty where there are none")
+    is_installed: bool
+    is_exchangeable: bool = Field(description="whether a model for this task can be activated while services run")
+    use: str = Field(description="active, or for which share of sessions it is the candidate; empty when not in use by an activation")
+
+
+class ModelFileAnswer(BaseModel):
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class ShownModelAnswer(ModelAnswer):
+    summary: str
+    licence_url: str
+    options: dict[str, str | bool | int | float]
+    files: list[ModelFileAnswer]
+    pull: str = Field("", description="fetching, or why the last attempt failed")
+
+
+class ModelStateAnswer(BaseModel):
+    task: str
+    instance: str
+    model: str = Field(description="what the process works with; empty is the engine of its settings")
+    candidate: str
+    reason: str = Field(description="why that is not what was asked for; empty when it is")
+    at: float = Field(description="seconds since the epoch")
+
+
+class ActivateRequest(BaseModel):
+    share: float = Field(1.0, gt=0, le=1, description="of the sessions; below 1 the model is a candidate beside the active one")
+
+
+class RollbackRequest(BaseModel):
+    task: str = Field(min_length=1, max_length=100)
+
+
+class ActivationAnswer(BaseModel):
+    task: str
+    model: str = Field(description="empty is the engine of the services' settings")
+    candidate: str
+    share: float
+    earlier: list[str] = Field(description="what rollbacks go back to, the newest last")
+    activated_at: float

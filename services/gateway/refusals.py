@@ -43,9 +43,11 @@ def refusal_of(error: Exception) -> tuple[Refused, int]:
 
 
 def answer(edge: str, render: Render, request: Request, error: Exception) -> Response:
-    """The response to a failed request, counted; with 429 and 503 comes ``Retry-After``."""
+    """The response to a failed request, counted; with 429 and 503 comes ``Retry-After``, the number that the refusal rendered has."""
     refused, status = refusal_of(error)
     REFUSALS.labels(edge, refused.code).inc()
+    if status in (429, 503):
+        refused.retry_after_s = refused.retry_after_s or RETRY_AFTER_S
     response = render(request, refused, status)
     if response.status_code in (429, 503):
         response.headers["Retry-After"] = str(refused.retry_after_s or RETRY_AFTER_S)

@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from voxrelay import codec
 from voxrelay.bus.api import Bus, Consumer, TopicPartition
-from voxrelay.errors import Poison, Unavailable
+from voxrelay.errors import Fenced, Poison, Unavailable
 from voxrelay.events import LANES, Event
+from voxrelay.process import FENCED
 from voxrelay.telemetry import fields
 from voxrelay.topology import GATEWAY_READS, SEGMENT_TRANSCRIBED
 
@@ -57,6 +58,9 @@ class ResultReader:
     def _run(self) -> None:
         try:
             self._read()
+        except Fenced as fenced:
+            log.critical(FENCED, extra=fields(reason=str(fenced)))
+            self.failed.set()
         except Exception:
             log.critical("The result reader failed.", exc_info=True)
             self.failed.set()

@@ -24,6 +24,7 @@ from services.gateway.tls import tls_of
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
+from voxrelay.models.operations import ModelOperations
 from voxrelay.probe import Checks
 from voxrelay.runner.tombstones import forget_checkpoints
 from voxrelay.storage.access import AccessStore
@@ -56,6 +57,7 @@ class GatewayServer:
         views: Views | None,
         rpc_services: Sequence[Registration] = (),
         access: AccessStore | None = None,
+        model_operations: ModelOperations | None = None,
         deletions: Deletions | None = None,
     ) -> None:
         """``rpc_services`` are further gRPC services for the same port; ``access`` holds the keys and is closed at the end; without
@@ -73,6 +75,7 @@ class GatewayServer:
         self._gate = Gate(access, are_keys_always_needed=not is_loopback)
         self._gate.are_keys_needed = has_keys
         self._bus, self._settings, self._host, self._checks, self._views, self._rpc_services = bus, settings, host, checks, views, rpc_services
+        self._model_operations = model_operations
         self._deletions = deletions
         self._tls = tls_of(settings)
         self._listening = threading.Event()
@@ -128,7 +131,7 @@ class GatewayServer:
         await self._hub.start()
         keeping = asyncio.create_task(self._gate.keep_places())
         deleting = deletion.router(self._deletions, partial(forget_checkpoints, self._bus), self._gate) if self._deletions is not None else None
-        app = build_app(self._hub, self._gate, self._checks, self._views, deleting)
+        app = build_app(self._hub, self._gate, self._checks, self._views, self._model_operations, deleting)
         hosts = self._settings.allowed_hosts or (browsers.LOOPBACK_HOSTS if self._host in LOOPBACK else ())
         browsers.add(app, self._settings.allowed_origins, hosts)
         config = uvicorn.Config(

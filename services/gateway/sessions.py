@@ -19,6 +19,7 @@ from services.gateway.assembly import Assembly
 from services.gateway.channel import RETRY_S, Channel
 from services.gateway.outbox import Outbox
 from services.gateway.settings import GatewaySettings
+from services.gateway.spans import SessionSpan
 from services.gateway.updates import Closed, Failed, Final, Interim, Numbered, Update
 from voxrelay.bus.api import Bus
 from voxrelay.errors import Refused, Unavailable
@@ -35,7 +36,7 @@ from voxrelay.events import (
     SynthesisProduced,
     SynthesisRefused,
 )
-from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS
+from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, SPEECH_END_SECONDS
 
 MIN_CHUNK_S = 0.02
 MAX_CHUNK_S = 1.0
@@ -80,6 +81,7 @@ class LiveSession:
         self._assembly: Assembly | None = None  # until the session has begun
         # A file's results are taken as they come, and all at once at its end; their number is bounded by its length.
         self._outbox = Outbox(hub.settings.max_unsent_messages if channel.lane == "live" else MOST_FILE_RESULTS)
+        self._audio_seconds_heard = AUDIO_SECONDS.labels(edge)
         self._held = bytearray()
         self._frames_sent = 0
         self._finalizes = 0
@@ -91,6 +93,7 @@ class LiveSession:
         self._parked_since: float | None = None
         self._client_has = 0
         self._told: deque[tuple[float, Numbered]] = deque()
+        self.span: SessionSpan | None = None
 
     @property
     def opened_at(self) -> float:
@@ -154,7 +157,7 @@ class LiveSession:
             del self._held[:size]
             await self._channel.send(AudioReceived(self._frames_sent, chunk))
             self._frames_sent += size // frame_bytes
-            AUDIO_SECONDS.labels(self.edge).inc(size / frame_bytes / self.config.sample_rate_hz)
+            self._audio_seconds_heard.inc(size / frame_bytes / self.config.sample_rate_hz)
 
     async def finalize(self) -> int:
         """What was said so far becomes final; ``Finalized`` with the returned ordinal follows."""
@@ -299,6 +302,8 @@ class LiveSession:
             return
         if self._assembly is None:
             return
+        if self.span is not None:
+            self.span.received(event)
         now = self._hub.clock()
         if self._closing_since is not None:
             self._closing_since = now
@@ -339,6 +344,8 @@ class LiveSession:
             FIRST_RESULT_SECONDS.labels(self.edge).observe(now - self._opened_at)
         if isinstance(update, Final) and event.received_at:
             FINAL_SECONDS.labels(self.edge).observe(max(0.0, now - event.received_at))
+            if self._closing_since is None and self._keeps_real_time(now):  # then what came in since the end of speech is how long it is ago
+                SPEECH_END_SECONDS.labels(self.edge).observe(max(0.0, self.audio_seconds - update.utterance.end_s))
 
 
 class _Nobody:
@@ -353,8 +360,11 @@ class SpeechRequest:
         self._hub, self.id, self.caller, self.has_place = hub, session_id, caller, has_place
         self._pieces: asyncio.Queue[SynthesisProduced | SynthesisRefused | None] = asyncio.Queue()
         self._last = 0
+        self.span: SessionSpan | None = None
 
     def push(self, event: Event) -> None:
+        if self.span is not None:
+            self.span.received(event)
         if isinstance(event.payload, SynthesisProduced | SynthesisRefused) and event.sequence > self._last:
             self._last = event.sequence
             self._pieces.put_nowait(event.payload)

@@ -16,33 +16,56 @@ from voxrelay.telemetry import fields
 log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 5.0  # how long an error waits for the results of what was said before it
+LOOK_S = 5.0  # the alarm looks so often at least; a connection that ends keeps nothing alive for longer
 
 
 class SocketReader:
+    """Used by one task. One alarm serves many messages: a timeout around each would cost as much as all else that is done with it."""
+
     def __init__(self, socket: WebSocket, clock: Callable[[], float], *, idle_s: float, lifetime_s: float, began_at: float, remedy: str) -> None:
         """``remedy`` is what the refusal of a silent client tells it to send."""
         self._socket, self._clock, self._idle_s, self._lifetime_s, self._remedy = socket, clock, idle_s, lifetime_s, remedy
         self._ends_at = began_at + lifetime_s
-
-    @property
-    def _lived(self) -> Refused:
-        return Refused("SESSION_LIFETIME", f"A connection lives {self._lifetime_s:.0f} s at most; open a new one.")
+        self._due_at: float | None = None  # while it waits: when the client has been silent for too long
+        self._alarm: asyncio.TimerHandle | None = None
+        self._has_rung = False
 
     async def next(self) -> MutableMapping[str, Any]:
         """With ``bytes`` or ``text``. Raises ``Refused`` SESSION_IDLE, SESSION_LIFETIME, and ``WebSocketDisconnect``."""
-        left_s = self._ends_at - self._clock()
-        if left_s <= 0:
-            raise self._lived  # also where the next message waits already
+        now = self._clock()
+        if now >= self._ends_at:
+            raise self._late(now)  # also where the next message waits already
+        self._due_at = min(now + self._idle_s, self._ends_at)
+        if self._alarm is None:
+            self._set_alarm(asyncio.current_task(), now)
         try:
-            async with asyncio.timeout(min(self._idle_s, left_s)):  # wait_for would make a task of every message
-                message = await self._socket.receive()
-        except TimeoutError:
-            if left_s <= self._idle_s:
-                raise self._lived from None
-            raise Refused("SESSION_IDLE", f"Nothing came for {self._idle_s:.0f} s; send {self._remedy}.") from None
+            message = await self._socket.receive()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._has_rung or task is None or task.uncancel():
+                raise
+            raise self._late(self._clock()) from None
+        finally:
+            self._due_at, self._has_rung = None, False
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         return message
+
+    def _set_alarm(self, task: asyncio.Task[Any] | None, now: float) -> None:
+        if self._due_at is not None and task is not None:
+            self._alarm = task.get_loop().call_later(min(self._due_at - now, LOOK_S), self._ring, task)
+
+    def _ring(self, task: asyncio.Task[Any]) -> None:
+        now, self._alarm = self._clock(), None
+        if self._due_at is not None and now >= self._due_at:
+            self._has_rung = task.cancel()
+        else:
+            self._set_alarm(task, now)
+
+    def _late(self, now: float) -> Refused:
+        if now >= self._ends_at:
+            return Refused("SESSION_LIFETIME", f"A connection lives {self._lifetime_s:.0f} s at most; open a new one.")
+        return Refused("SESSION_IDLE", f"Nothing came for {self._idle_s:.0f} s; send {self._remedy}.")
 
 
 def reader_of(socket: WebSocket, hub: SessionHub, began_at: float, remedy: str, *, idle_s: float = 0.0) -> SocketReader:

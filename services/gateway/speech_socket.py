@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from fastapi import WebSocket, WebSocketDisconnect
 
 from services.gateway.bounds import parse_json
+from services.gateway.conversing import one_has_ended
 from services.gateway.hub import SessionHub
 from services.gateway.sessions import LiveSession
 from services.gateway.socket_reader import reader_of
@@ -72,15 +73,10 @@ async def _read_and_write(socket: WebSocket, hub: SessionHub, speaking: Speaking
     """Whichever fails ends both. Raises what it was."""
     writing = asyncio.create_task(_write(socket, speaking, dialect))
     reading = asyncio.create_task(_read(socket, hub, speaking, dialect))
-    try:
-        await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+    async with one_has_ended(writing, reading):
         if not writing.done():
             reading.result()
         await writing
-    finally:
-        for task in (reading, writing):
-            task.cancel()
-        await asyncio.gather(reading, writing, return_exceptions=True)
 
 
 async def _read(socket: WebSocket, hub: SessionHub, speaking: Speaking, dialect: Dialect) -> None:

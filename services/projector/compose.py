@@ -47,7 +47,7 @@ def compose(platform: PlatformSettings) -> Service:
     return Service(
         name="projector",
         stages=[StagePart(ARCHIVE, lambda _lane: ArchiveStage(objects, engine, uploads))],
-        projections=[ProjectionPart(PROJECTOR, lambda _lane: ResultProjection(engine))],
+        projections=[ProjectionPart(PROJECTOR, lambda lane: ResultProjection(engine, lane=lane))],
         add_rpc=partial(add, views=views),
         checks={"database": views.check, "object store": objects.check},
         close=close,

@@ -15,6 +15,7 @@ from voxrelay.errors import Poison
 from voxrelay.events import (
     Attribute,
     Event,
+    Lane,
     SegmentClassified,
     SegmentDiarized,
     SegmentTranscribed,
@@ -27,7 +28,7 @@ from voxrelay.events import (
 from voxrelay.storage import database
 from voxrelay.storage.database import answering, upsert
 from voxrelay.storage.deletion import lock_sessions
-from voxrelay.telemetry import ROWS
+from voxrelay.telemetry import PROJECTION_SECONDS, ROWS
 from voxrelay.topology import stages_to_finish
 
 Result = SegmentTranscribed | SegmentDiarized | SegmentClassified
@@ -37,8 +38,9 @@ Row = dict[str, Any]
 class ResultProjection:
     """One transaction a batch. ``clock`` gives the wall clock, seconds since the epoch."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time, lane: Lane = "live") -> None:
         self._engine, self._clock = engine, clock
+        self._seconds = PROJECTION_SECONDS.labels(lane)
 
     def project(self, batch: Sequence[Event]) -> None:
         """Results that are not final are not stored. Topics may be at different places: rows of a session may come before its opening."""
@@ -46,7 +48,7 @@ class ResultProjection:
         if not kept:
             return
         try:
-            with answering(), self._engine.begin() as connection:
+            with self._seconds.time(), answering(), self._engine.begin() as connection:
                 said = self._take_sessions(connection, kept)
                 self._keep_utterances(connection, said)
                 self._keep_results(connection, said)

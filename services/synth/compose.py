@@ -25,5 +25,6 @@ def compose(platform: PlatformSettings) -> Service:  # noqa: ARG001  # the same 
         add_rpc=partial(add, synthesizer=synthesizer),
         checks={"synthesizer": synthesizer.check},
         close=synthesizer.close,
+        engines={SYNTH.name: synthesizer.engine},
         models=tuple(voice.name for voice in synthesizer.voices()),
     )

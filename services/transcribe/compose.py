@@ -1,46 +1,74 @@
-"""Puts the service together: settings, engine, stage, calls."""
+"""Puts the service together: settings, engines, stage, calls."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
-from services.transcribe.engine import ENGINES, Transcriber
+import numpy as np
+
+from services.transcribe.engine import ENGINES, Advance, StreamOptions, Transcriber
 from services.transcribe.rpc import add
 from services.transcribe.settings import TranscribeSettings
 from services.transcribe.stage import TranscribeStage
-from voxrelay.engines import load
+from voxrelay.audio import SAMPLE_RATE_HZ
+from voxrelay.engines import EngineUnusable, load
 from voxrelay.events import Lane
+from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.slot import EngineSlot
 from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
 
 
-def compose(platform: PlatformSettings) -> Service:  # noqa: ARG001  # the same shape for all services; this one needs nothing of the platform
+def transcriber(settings: TranscribeSettings, engine: str, **changes: Any) -> Transcriber:
+    """The engine with the service's settings and ``changes`` to them. Raises ``EngineUnusable`` when it cannot be used here."""
+    options: dict[str, Any] = {
+        "workers": settings.workers,
+        "followed": settings.followed,
+        "beam_hmms": settings.beam_hmms,
+        "boost": settings.boost,
+        "vocabularies": settings.vocabularies,
+    }
+    try:
+        return cast(Transcriber, load("transcribe", ENGINES, engine, **{**options, **changes}))
+    except TypeError as error:
+        raise EngineUnusable(f"The engine '{engine}' does not take all options of the model ({', '.join(changes)}): correct them.") from error
+
+
+def model(platform: PlatformSettings, settings: TranscribeSettings, name: str) -> Transcriber:
+    """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
+    registry = ModelRegistry(platform.models)
+    entry = registry.entry(name)
+    if entry.task != "transcribe":
+        raise EngineUnusable(f"'{name}' is a model for {entry.task} and cannot transcribe.")
+    weights: dict[str, Any] = {"weights": registry.path(name), "model_digest": entry.digest} if entry.files else {}
+    made = transcriber(settings, entry.engine, **entry.options, **weights)
+    try:
+        stream = made.open(StreamOptions(), wants_interims=False)
+        made.advance([Advance(stream, np.zeros(SAMPLE_RATE_HZ, dtype=np.float32), is_last=True)])
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def compose(platform: PlatformSettings) -> Service:
     """Starts the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     settings = load_settings(TranscribeSettings)
-    transcriber = cast(
-        Transcriber,
-        load(
-            "transcribe",
-            ENGINES,
-            settings.engine,
-            workers=settings.workers,
-            followed=settings.followed,
-            beam_hmms=settings.beam_hmms,
-            boost=settings.boost,
-            vocabularies=settings.vocabularies,
-        ),
-    )
+    configured = transcriber(settings, settings.engine)
+    slot = EngineSlot("transcribe", configured, partial(model, platform, settings))
 
     def make(lane: Lane) -> TranscribeStage:
-        return TranscribeStage(transcriber, interim_every_ms=settings.interim_every_ms, is_urgent=lane == "live")
+        return TranscribeStage(slot, interim_every_ms=settings.interim_every_ms, is_urgent=lane == "live")
 
     return Service(
         name="transcribe",
         stages=[StagePart(TRANSCRIBE, make)],
-        add_rpc=partial(add, transcriber=transcriber),
-        checks={"transcriber": transcriber.check},
-        close=transcriber.close,
-        models=(f"{transcriber.engine.name}:{transcriber.engine.version}",),
+        slots=[slot],
+        add_rpc=partial(add, slot=slot),
+        checks={"transcriber": lambda: slot.current.check()},
+        close=slot.close,
+        engines={TRANSCRIBE.name: configured.engine},
+        models=(f"{configured.engine.name}:{configured.engine.version}",),
     )

@@ -14,6 +14,7 @@ from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32
 from voxrelay.calls import abort, samples_of, utterances_of
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import AudioDenoised, Event, Payload, SegmentTranscribed, SessionConfig, SessionOpened, UtteranceEnded, UtteranceStarted
+from voxrelay.models.slot import EngineSlot
 from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 MAX_TERMS = 1000
@@ -24,8 +25,8 @@ _SESSION = "rpc"
 class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
     """Thread-safe: each call runs a stage of its own on the shared engine."""
 
-    def __init__(self, transcriber: Transcriber) -> None:
-        self._transcriber = transcriber
+    def __init__(self, slot: EngineSlot[Transcriber]) -> None:
+        self._slot = slot
 
     def Transcribe(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the name in services.proto
         """One segment an utterance; without ``utterances`` in the request the audio is cut where it is quietest.
@@ -50,14 +51,14 @@ class TranscriptionServicer(services_pb2_grpc.TranscriptionServicer):
         if len(request.custom_vocabulary) > MAX_TERMS:
             raise Refused("RESOURCE_EXHAUSTED", f"At most {MAX_TERMS} terms in custom_vocabulary.")
         language = request.language.lower().split("-")[0]
-        if language and language not in self._transcriber.languages:
-            raise Refused("INVALID_ARGUMENT", f"This engine transcribes {', '.join(self._transcriber.languages)}; leave language empty or say so.")
+        if language and language not in self._slot.current.languages:
+            raise Refused("INVALID_ARGUMENT", f"This engine transcribes {', '.join(self._slot.current.languages)}; leave language empty or say so.")
         if not request.utterances:
             return samples, list(quietest_cuts(samples))
         return samples, utterances_of(request.utterances, samples.size)
 
     def _run(self, config: SessionConfig, samples: Float32Array, utterances: Sequence[UtteranceEnded]) -> Iterator[SegmentTranscribed]:
-        stage = TranscribeStage(self._transcriber)
+        stage = TranscribeStage(self._slot)
         payloads: list[Payload] = [SessionOpened(config)]
         position = 0
         for utterance in utterances:
@@ -93,7 +94,7 @@ def quietest_cuts(samples: Float32Array) -> Iterator[UtteranceEnded]:
         start, number = end, number + 1
 
 
-def add(server: Any, transcriber: Transcriber) -> list[str]:
+def add(server: Any, slot: EngineSlot[Transcriber]) -> list[str]:
     """Registers the servicer; the full names of the services, for reflection."""
-    services_pb2_grpc.add_TranscriptionServicer_to_server(TranscriptionServicer(transcriber), server)  # type: ignore[no-untyped-call]  # generated
+    services_pb2_grpc.add_TranscriptionServicer_to_server(TranscriptionServicer(slot), server)  # type: ignore[no-untyped-call]  # generated
     return [SERVICE]

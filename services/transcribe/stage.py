@@ -6,7 +6,7 @@ through, it is transcribed all the same, and its results say which language they
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,7 @@ from voxrelay.events import (
     StageFinished,
     Word,
 )
+from voxrelay.models.slot import EngineSlot, Loaded
 from voxrelay.telemetry import ENGINE_SECONDS
 from voxrelay.topology import TRANSCRIBE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece
@@ -59,6 +60,9 @@ class _Utterance:
 
 @dataclass(slots=True)
 class _Session:
+    """``loaded`` is the model its utterances go to; it changes between two of them, where the session is saved."""
+
+    loaded: Loaded[Transcriber]
     options: StreamOptions
     wants_interims: bool
     audio: UtteranceAudio
@@ -71,31 +75,50 @@ class _Place:
     """Where in the output the engine's answer goes. ``end_sample`` is set for a final."""
 
     session_id: str
+    loaded: Loaded[Transcriber]
     utterance: _Utterance
     revision: int
     end_sample: int | None = None
 
 
-class TranscribeStage:
-    """One lane's stage; the transcriber is shared. ``is_urgent``: somebody waits for the results."""
+@dataclass(slots=True)
+class _Due:
+    """What goes to the engines, and for each stretch the engine it belongs to."""
 
-    def __init__(self, transcriber: Transcriber, *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
-        self._transcriber, self._is_urgent = transcriber, is_urgent
+    steps: list[tuple[Transcriber, Advance]] = field(default_factory=list)
+
+    def answers(self) -> list[Hypothesis | None]:
+        """One call an engine for all that is due to it; in the order of the steps."""
+        found: list[Hypothesis | None] = [None] * len(self.steps)
+        for transcriber in dict.fromkeys(transcriber for transcriber, _ in self.steps):
+            places = [place for place, (owner, _) in enumerate(self.steps) if owner is transcriber]
+            for place, answer in zip(places, transcriber.advance([self.steps[place][1] for place in places]), strict=True):
+                found[place] = answer
+        return found
+
+
+class TranscribeStage:
+    """One lane's stage; the transcribers in the slot are shared. ``is_urgent``: somebody waits for the results."""
+
+    def __init__(self, slot: EngineSlot[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
+        self._slot, self._is_urgent = slot, is_urgent
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}
+        self._ended: list[_Session] = []  # their engines are left when the batch is answered
         self._seconds = ENGINE_SECONDS.labels(TRANSCRIBE.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
-        """All that is due in the batch goes to the engine in one call."""
+        """All that is due in the batch goes to each engine in one call."""
         output: list[Event | _Place] = []
-        work: list[Advance] = []
+        work = _Due()
         for event in batch:
             self._take(event, output, work)
         for session_id in dict.fromkeys(event.session_id for event in batch):
             self._follow(session_id, output, work)
-        if work:
+        answers: Iterator[Hypothesis | None] = iter(())
+        if work.steps:
             with self._seconds.time():
-                answers = iter(self._transcriber.advance(work))
+                answers = iter(work.answers())
         for item in output:
             if isinstance(item, Event):
                 yield item
@@ -103,29 +126,44 @@ class TranscribeStage:
                 payload = self._result(item, next(answers))
                 if payload is not None:
                     yield Event(item.session_id, payload)
+        self._leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
         if session is None or session.utterance is not None:
             return None
-        return SavedSession.of(session.options, session.wants_interims, session.finals, session.audio).to_bytes()
+        session.loaded = self._slot.renew(session_id, session.loaded)
+        return SavedSession.of(session.options, session.wants_interims, session.finals, session.audio, session.loaded.model).to_bytes()
 
     def restore(self, session_id: str, state: bytes) -> None:
         saved = SavedSession.from_bytes(state)
-        self._sessions[session_id] = _Session(saved.options, saved.wants_interims, saved.audio(), saved.finals)
+        audio, loaded = saved.audio(), self._slot.take_again(session_id, saved.model)
+        self._sessions[session_id] = _Session(loaded, saved.options, saved.wants_interims, audio, saved.finals)
 
     def forget(self, session_id: str) -> None:
+        self._end(session_id)
+        self._leave_ended()
+
+    def _end(self, session_id: str) -> None:
         session = self._sessions.pop(session_id, None)
-        if session is not None and session.utterance is not None:
-            self._transcriber.discard(session.utterance.stream)
+        if session is not None:
+            self._ended.append(session)
+            if session.utterance is not None:
+                session.loaded.engine.discard(session.utterance.stream)
+
+    def _leave_ended(self) -> None:
+        while self._ended:
+            self._slot.leave(self._ended.pop().loaded)
 
     # --- one event -------------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Event, output: list[Event | _Place], work: list[Advance]) -> None:
+    def _take(self, event: Event, output: list[Event | _Place], work: _Due) -> None:
         payload = event.payload
         if isinstance(payload, SessionOpened):
             if TRANSCRIBE.asked_as in payload.config.stages:
-                self._sessions[event.session_id] = _Session(_options(payload.config), payload.config.interim_results, UtteranceAudio())
+                self._end(event.session_id)
+                loaded = self._slot.take(event.session_id)
+                self._sessions[event.session_id] = _Session(loaded, _options(payload.config), payload.config.interim_results, UtteranceAudio())
             return
         session = self._sessions.get(event.session_id)
         if session is None:
@@ -136,28 +174,26 @@ class TranscribeStage:
         elif isinstance(payload, SessionEnded):
             finished = StageFinished(TRANSCRIBE.name, session.finals, seconds(session.audio.position))
             output.append(Event(event.session_id, finished))
-            self.forget(event.session_id)
+            self._end(event.session_id)
         else:
             for piece in session.audio.push(payload):
                 self._hear(event.session_id, session, payload, piece, output, work)
 
-    def _hear(
-        self, session_id: str, session: _Session, payload: Payload, piece: UtterancePiece, output: list[Event | _Place], work: list[Advance]
-    ) -> None:
+    def _hear(self, session_id: str, session: _Session, payload: Payload, piece: UtterancePiece, output: list[Event | _Place], work: _Due) -> None:
         utterance = session.utterance
         if utterance is None:
-            stream = self._transcriber.open(session.options, wants_interims=session.wants_interims, is_urgent=self._is_urgent)
+            stream = session.loaded.engine.open(session.options, wants_interims=session.wants_interims, is_urgent=self._is_urgent)
             utterance = session.utterance = _Utterance(piece.utterance_id, piece.utterance_start_sample, stream, next_interim=self._every)
         utterance.take(piece.samples)
         if not isinstance(payload, AudioDenoised) or payload.speech_probability >= SPEECH_PROBABILITY:
             utterance.likely = utterance.given
         if piece.ended is not None:
-            output.append(_Place(session_id, utterance, utterance.given // self._every + 1, piece.ended.end_sample))
-            work.append(utterance.step(is_last=True, surplus_samples=piece.surplus_samples))
+            output.append(_Place(session_id, session.loaded, utterance, utterance.given // self._every + 1, piece.ended.end_sample))
+            work.steps.append((session.loaded.engine, utterance.step(is_last=True, surplus_samples=piece.surplus_samples)))
             session.utterance = None
             session.finals += 1
 
-    def _follow(self, session_id: str, output: list[Event | _Place], work: list[Advance]) -> None:
+    def _follow(self, session_id: str, output: list[Event | _Place], work: _Due) -> None:
         """Hand over what an open utterance has gathered, at most once every so much audio."""
         session = self._sessions.get(session_id)
         if session is None or session.utterance is None or session.utterance.given < session.utterance.next_interim:
@@ -166,8 +202,8 @@ class TranscribeStage:
         revision = utterance.given // self._every
         utterance.next_interim = (revision + 1) * self._every
         doubtful = min(utterance.given - utterance.likely, LONGEST_DOUBT_SAMPLES)
-        output.append(_Place(session_id, utterance, revision))
-        work.append(utterance.step(is_last=False, surplus_samples=doubtful))
+        output.append(_Place(session_id, session.loaded, utterance, revision))
+        work.steps.append((session.loaded.engine, utterance.step(is_last=False, surplus_samples=doubtful)))
 
     # --- one answer --------------------------------------------------------------------------------------------------------
 
@@ -196,7 +232,7 @@ class TranscribeStage:
                 Word(word.text, round(start_s + word.start_s, 6), round(start_s + word.end_s, 6), word.confidence) for word in hypothesis.words
             ),
             language=hypothesis.language,
-            engine=self._transcriber.engine,
+            engine=place.loaded.identity,
         )
 
 

@@ -11,16 +11,17 @@ from voxrelay.utterances import UtteranceAudio, pack_audio, unpack_audio
 
 @dataclass(frozen=True, slots=True)
 class SavedSession:
-    """Options, count and the second of audio that an utterance yet to be announced may reach back into: 32 kB at most."""
+    """Options, count, model and the second of audio that an utterance yet to be announced may reach back into: 32 kB at most."""
 
     options: StreamOptions
     wants_interims: bool
     finals: int
     packed_audio: bytes
+    model: str = ""  # what all that follows goes to
 
     @classmethod
-    def of(cls, options: StreamOptions, wants_interims: bool, finals: int, audio: UtteranceAudio) -> SavedSession:
-        return cls(options, wants_interims, finals, pack_audio(audio))
+    def of(cls, options: StreamOptions, wants_interims: bool, finals: int, audio: UtteranceAudio, model: str) -> SavedSession:
+        return cls(options, wants_interims, finals, pack_audio(audio), model)
 
     def audio(self) -> UtteranceAudio:
         return unpack_audio(self.packed_audio)
@@ -32,6 +33,7 @@ class SavedSession:
             "vocabulary": self.options.vocabulary,
             "wants_interims": self.wants_interims,
             "finals": self.finals,
+            "model": self.model,
         }
         return json.dumps(head).encode() + b"\n" + self.packed_audio
 
@@ -39,4 +41,4 @@ class SavedSession:
     def from_bytes(cls, state: bytes) -> SavedSession:
         line, _, audio = state.partition(b"\n")
         head = json.loads(line)
-        return cls(StreamOptions(head["language"], tuple(head["vocabulary"])), head["wants_interims"], head["finals"], audio)
+        return cls(StreamOptions(head["language"], tuple(head["vocabulary"])), head["wants_interims"], head["finals"], audio, head.get("model", ""))

@@ -85,16 +85,21 @@ def test_records_of_a_key_stay_in_order_with_headers_and_rising_offsets(bus: Bus
 
 def test_a_delivery_report_comes_once_the_record_is_in_the_log(bus: Bus, unique: str) -> None:
     topic = make_topic(bus, unique, 1)
-    reports: list[Exception | None] = []
+    flushed: list[Exception | None] = []
+    reported: list[Exception | None] = []
     producer = bus.producer(linger_ms=5)
-    producer.send(topic, b"k", b"v", on_delivered=reports.append)
+    producer.send(topic, b"k", b"v", on_delivered=flushed.append)
     producer.flush()
-    deadline = time.monotonic() + PATIENCE_S
-    while not reports:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert reports == [None]
+    assert flushed == [None]
     assert bus.offsets([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): (0, 1)}
+    producer.send(topic, b"k", b"v", on_delivered=reported.append)
+    deadline = time.monotonic() + PATIENCE_S
+    while not reported:
+        assert time.monotonic() < deadline
+        producer.report()
+        time.sleep(0.01)
+    assert reported == [None]
+    assert bus.offsets([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): (0, 2)}
     producer.close()
 
 
@@ -190,3 +195,20 @@ def test_a_tombstone_and_a_chosen_partition_arrive(bus: Bus, unique: str) -> Non
     assert [record.value for record in poll_until([reader], lambda got: len(got) >= 2)] == [b"v", None]
     reader.close()
     producer.close()
+
+
+def test_a_consumer_knows_the_end_of_what_it_reads(bus: Bus, unique: str) -> None:
+    """What a reader's lag goes by: no request to the log, and still true once it has read everything."""
+    topic = make_topic(bus, unique, 2)
+    send_all(bus, topic, ["a"] * 20)
+    partition = TopicPartition(topic, partition_of(b"a", 2))
+    member = Member()
+    consumer = bus.subscribe(unique, [topic], member)
+    first = poll_until([consumer], lambda got: len(got) >= 1)
+    assert consumer.ends([partition])[partition] == 20
+    poll_until([consumer], lambda got: len(got) + len(first) == 20)
+    assert consumer.ends([partition]) == {partition: 20}
+    send_all(bus, topic, ["a"] * 5)
+    poll_until([consumer], lambda got: len(got) == 5)
+    assert consumer.ends([partition]) == {partition: 25}
+    consumer.close()

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, WebSocket, expect, sync_playwright
 
 from benchmarks.scoring import word_errors
 from services.gateway.server import GatewayServer
 from tests.e2e.browser import browser, write_wav
+from tests.e2e.cable import Cable
+from tests.e2e.page import (
+    COLLECT_VIOLATIONS,
+    DESK,
+    WITHIN_MS,
+    assert_it_is_what_is_stored,
+    opened,
+    shown_texts,
+    stop,
+    url_of,
+    wait_for_state,
+    wait_until,
+)
 from tests.e2e.streaming import pcm_of
 from tests.unit.gateway.conftest import gateways
 from voxrelay.storage.access import AccessStore
@@ -27,16 +37,8 @@ pytestmark = [pytest.mark.slow]
 
 CLIP = "1688-142285-0003.flac"
 SAID = "i really liked that account of himself better than anything else he said"
-WITHIN_MS = 60_000
-LOOK_MS = 50
 PHONE = {"width": 360, "height": 740}
-DESK = {"width": 1100, "height": 800}
 
-# Whatever the policy forbids is told here, from the first script on.
-COLLECT_VIOLATIONS = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation", (event) => violations.push(`${event.violatedDirective} ${event.blockedURI}`));
-"""
 # What passes by on a busy machine before anybody looks: levels, and how each utterance stood.
 COLLECT_CHANGES = """
 window.levels = [];
@@ -112,48 +114,8 @@ def make_gateway() -> Iterator[Callable[..., GatewayServer]]:
         yield make
 
 
-def url_of(gateway: GatewayServer) -> str:
-    return f"http://127.0.0.1:{gateway.port}"
-
-
-@contextmanager
-def opened(chrome: Browser, url: str, script: str = "", **context: Any) -> Iterator[Page]:
-    """The page, ready. At the end nothing may have gone wrong in it, and nothing may have been asked of anywhere else."""
-    complaints: list[str] = []
-    with closing(chrome.new_context(accept_downloads=True, **{"viewport": DESK, **context})) as session:
-        session.add_init_script(COLLECT_VIOLATIONS + script)
-        page = session.new_page()
-        page.set_default_timeout(WITHIN_MS)
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith((url, "blob:")) else None)
-        page.goto(url)
-        page.wait_for_selector("body[data-ready]")
-        yield page
-        complaints += page.evaluate("violations")
-    assert complaints == []
-
-
-def wait_for_state(page: Page, state: str) -> None:
-    page.wait_for_selector(f'body[data-state="{state}"]')
-
-
-def wait_until(page: Page, holds: Callable[[], bool]) -> None:
-    """Asked from here: the page's policy lets nobody evaluate text in it."""
-    for _ in range(WITHIN_MS // LOOK_MS):
-        if holds():
-            return
-        page.wait_for_timeout(LOOK_MS)
-    raise AssertionError("it did not become so in time")
-
-
 def level_of(page: Page) -> int:
     return int(str(page.get_attribute("#level", "aria-valuenow")))
-
-
-def stop(page: Page) -> None:
-    page.click("#start")
-    wait_for_state(page, "idle")
 
 
 def sent_by(page: Page) -> list[str | bytes]:
@@ -167,29 +129,8 @@ def sent_by(page: Page) -> list[str | bytes]:
     return frames
 
 
-def shown_texts(page: Page) -> list[str]:
-    return [" ".join(item.locator(".said").all_inner_texts()) for item in page.locator('.utterance[data-standing="final"]').all()]
-
-
-def stored_session(page: Page, url: str) -> dict[str, Any]:
-    """What the platform keeps of the session on the page, when it is complete."""
-    session = page.locator(".session").last
-    expect(session).to_have_attribute("data-stored", "complete", timeout=WITHIN_MS)
-    return dict(httpx.get(f"{url}/api/sessions/{session.get_attribute('data-session')}").json())
-
-
 def said_in(session: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(utterance["start"], utterance["speaker"], utterance["transcript"], utterance["words"]) for utterance in session["utterances"]]
-
-
-def assert_it_is_what_is_stored(page: Page, url: str) -> dict[str, Any]:
-    session = stored_session(page, url)
-    utterances = [utterance for utterance in session["utterances"] if utterance["transcript"]]
-    assert utterances
-    assert shown_texts(page) == [utterance["transcript"] for utterance in utterances]
-    numbers = {word["speaker"][1:] for utterance in utterances for word in utterance["words"] if word["speaker"]}
-    assert {name.removeprefix("Speaker ") for name in page.locator(".speaker").all_text_contents()} == numbers
-    return session
 
 
 @pytest.mark.conformance("browser", "microphone through AudioWorklet as linear16", "done")
@@ -443,46 +384,10 @@ def test_a_full_server(chrome: Browser, make_gateway: Callable[..., GatewayServe
         stop(second)
 
 
-class Cable:
-    """A connection to the gateway that can be cut: bytes go both ways until then."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self._ends: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listening.accept()
-                far = socket.create_connection(("127.0.0.1", self._port))
-                self._ends += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-
-    def cut(self) -> None:
-        ends, self._ends = self._ends, []
-        for end in ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listening.close()
-        self.cut()
-
-
 @pytest.mark.conformance("browser", "connecting again after a lost connection", "done")
 def test_a_lost_connection_can_be_made_again(chrome: Browser, make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway()
+    """Where the gateway keeps no session for a client that comes back."""
+    gateway = make_gateway(resume_s=0.0)
     with closing(Cable(gateway.port)) as cable, opened(chrome, f"http://127.0.0.1:{cable.port}") as page:
         page.click("#start")
         page.wait_for_selector('[data-standing="final"]')

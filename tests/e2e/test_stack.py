@@ -23,6 +23,7 @@ from local_services.stack import Stack
 
 from services.projector.archive import object_name
 from services.projector.projection import ResultProjection
+from tests.e2e.collector import Collector
 from tests.e2e.streaming import Heard, stream
 from voxrelay.bus.api import Record, TopicPartition
 from voxrelay.bus.kafka import KafkaBus
@@ -42,6 +43,7 @@ from voxrelay.topology import (
     UTTERANCE_DETECTED,
     ProjectionNode,
     dead_letter_topic,
+    edges,
 )
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -51,8 +53,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def stack(services_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"), {**services_environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture(scope="module")
+def stack(services_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
+    traces = {"VOXRELAY_TRACES_ENDPOINT": collector.endpoint, "VOXRELAY_TRACES_RATIO": "1"}
+    stack = Stack(tmp_path_factory.mktemp("stack"), {**services_environment, **traces, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
     stack.prepare()
     stack.start()
     try:
@@ -181,6 +191,19 @@ def test_speech_over_the_topics(stack: Stack, bus: KafkaBus) -> None:
     session_id = answer.headers["x-session-id"]
     assert json.loads(_records(bus, SYNTHESIS_REQUESTED.name("live"), session_id)[0].value or b"")["text"].startswith("Speaker 1")
     assert len(_records(bus, SYNTHESIS_PRODUCED.name("live"), session_id)) > 5
+
+
+def test_its_trace_goes_through_all_services_and_back(collector: Collector, heard: Heard) -> None:
+    """From seven processes into one trace, over the edges the topology names and no other."""
+
+    def trace_id() -> str:
+        return next((span.trace_id for span in collector.spans if span.attributes.get("voxrelay.session") == heard.session_id), "")
+
+    expected = {edge for edge in edges() if "synth" not in edge and edge != ("gateway", "projector")}
+    collector.wait_until(lambda: collector.edges_of(trace_id()) >= expected)
+    assert collector.edges_of(trace_id()) == expected
+    services = {span.service for span in collector.of(trace_id())}
+    assert services == {f"voxrelay-{name}" for name in ("gateway", "denoise", "diarize", "transcribe", "classify", "projector")}
 
 
 def test_poison_on_every_topic_is_buried_and_everybody_lives(stack: Stack, bus: KafkaBus, call: tuple[bytes, int], heard: Heard) -> None:

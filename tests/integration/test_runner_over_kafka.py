@@ -17,6 +17,7 @@ from voxrelay import codec
 from voxrelay.bus.api import TopicPartition
 from voxrelay.bus.kafka import KafkaBus
 from voxrelay.events import AudioDenoised, AudioReceived, Event, Payload, SessionConfig, SessionEnded, SessionOpened
+from voxrelay.process import FENCED
 from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, dead_letter_topic, topic_specs
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
@@ -131,6 +132,27 @@ def test_poison_on_a_real_topic_is_buried_and_the_service_lives(bus: KafkaBus, s
     graves.close()
     producer.close()
     assert not stack.has_ended("denoise")
+
+
+def test_a_process_whose_name_another_one_takes_ends_with_one_sentence(bus: KafkaBus, stack: Stack, kafka_bootstrap: str, tmp_path: Path) -> None:
+    modules = {"denoise": ("benchmarks.passthrough", "denoise")}
+    namesake = Stack(tmp_path / "namesake", {"VOXRELAY_KAFKA_BOOTSTRAP": kafka_bootstrap}, ("denoise",), modules)
+    namesake.start()
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not stack.has_ended("denoise"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert stack.exit_status("denoise") == 1
+        said = stack.log_path("denoise").read_text()
+        assert FENCED in said
+        assert "fenced" in said
+        assert "Traceback" not in said
+        namesake.wait_ready()
+        speak(bus, [session := uuid.uuid4().hex], outputs := Outputs(bus, [session]), lambda _: None)
+        outputs.wait_for_ends()
+    finally:
+        namesake.stop()
 
 
 def test_sigterm_saves_and_ends_with_status_zero(bus: KafkaBus, stack: Stack) -> None:

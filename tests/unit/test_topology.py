@@ -12,13 +12,13 @@ import pytest
 from voxrelay import topology
 from voxrelay.describe import asyncapi, picture
 from voxrelay.events import LANES
-from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, topic_specs
+from voxrelay.topology import CONTROL_TOPICS, GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, topic_specs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_names_follow_the_pattern_and_are_unique() -> None:
-    names = [topic.name(lane) for topic in TOPICS for lane in topic.lanes]
+    names = [topic.name(lane) for topic in TOPICS for lane in topic.lanes] + [topic.name for topic in CONTROL_TOPICS]
     assert len(set(names)) == len(names)
     for name in names:
         assert re.fullmatch(r"speech\.[a-z]+\.[a-z]+(\.bulk)?\.v1", name)
@@ -27,7 +27,9 @@ def test_names_follow_the_pattern_and_are_unique() -> None:
 
 def test_everything_is_copartitioned_and_has_dead_letters_and_checkpoints() -> None:
     specs = {spec.name: spec for spec in topic_specs(6)}
-    assert {spec.partitions for spec in specs.values()} == {6}
+    control = {topic.name for topic in CONTROL_TOPICS}
+    assert {spec.partitions for spec in specs.values() if spec.name not in control} == {6}
+    assert {(specs[name].partitions, specs[name].config["cleanup.policy"]) for name in control} == {(1, "compact")}
     for topic in TOPICS:
         for lane in topic.lanes:
             assert f"{topic.name(lane)}.dlq" in specs

@@ -52,9 +52,13 @@ class Producer(Protocol):
     ) -> None:
         """Hand a record over without waiting. The partition is murmur2 of the key unless given.
 
-        ``on_delivered`` is called once, from any thread, with None once the record is committed to the log. Raises ``Unavailable``
-        when the local queue is full.
+        ``on_delivered`` is called once, with None once the record is committed to the log: by ``report``, ``flush`` or ``close``, or at once.
+        Raises ``Unavailable`` when the local queue is full.
         """
+        ...
+
+    def report(self) -> None:
+        """Make the calls of ``on_delivered`` that are due, in this thread, without waiting."""
         ...
 
     def flush(self, timeout_s: float = 30.0) -> None:
@@ -81,6 +85,10 @@ class Consumer(Protocol):
 
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The group's restart positions of those partitions that have one. Waits for the answer."""
+        ...
+
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset after the newest record this consumer knows of, of those assigned partitions where it knows one; asks nobody."""
         ...
 
     def pause(self, sources: Collection[TopicPartition]) -> None: ...

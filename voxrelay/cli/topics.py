@@ -13,6 +13,7 @@ from voxrelay.cli.console import Failure, err, out, print_json
 from voxrelay.cli.durations import moment
 from voxrelay.describe import asyncapi as asyncapi_document
 from voxrelay.describe import picture as mermaid_picture
+from voxrelay.engines import EngineUnusable
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, consumer_group, topic_specs
 
@@ -25,9 +26,12 @@ app = typer.Typer(help="The topics between the services.", no_args_is_help=True)
 def _bus(platform: PlatformSettings) -> KafkaBus:
     if not platform.kafka_bootstrap:
         raise Failure("VOXRELAY_KAFKA_BOOTSTRAP is not set: say which broker (host:port).", 2)
-    from voxrelay.bus.kafka import KafkaBus  # its library is not there where nothing runs over Kafka
+    from voxrelay.bus.kafka import connect  # its library is not there where nothing runs over Kafka
 
-    return KafkaBus(platform.kafka_bootstrap)
+    try:
+        return connect(platform)
+    except EngineUnusable as error:
+        raise Failure(str(error), 2) from None
 
 
 @app.command()

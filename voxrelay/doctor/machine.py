@@ -15,7 +15,6 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from voxrelay.doctor.report import Finding, finding, named
-from voxrelay.models.catalogue import CATALOGUE
 from voxrelay.models.registry import ModelRegistry
 
 GIGABYTE = 1e9
@@ -36,9 +35,9 @@ class Port(NamedTuple):
 def models(folder: Path, engines: Collection[str]) -> list[Finding]:
     """Every file that is there is read and compared with its checksum; weights of ``engines`` must be there."""
     registry = ModelRegistry(folder)
-    there = [entry.name for entry in CATALOGUE if registry.is_installed(entry.name)]
-    missing = [entry.name for entry in CATALOGUE if entry.is_bundled and entry.engine in engines and entry.name not in there]
-    corrupt = [name for name in there if not registry.has_checksum(name)]
+    there = [entry.name for entry in registry.entries() if registry.is_installed(entry.name)]
+    missing = [entry.name for entry in registry.entries() if entry.is_bundled and entry.engine in engines and entry.name not in there]
+    corrupt = [name for name in there if not registry.has_checksums(name)]
     found = []
     if missing:
         found.append(finding("MODELS_MISSING", folder=folder, names=" ".join(missing)))

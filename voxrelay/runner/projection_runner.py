@@ -11,9 +11,12 @@ from voxrelay.bus.api import Bus, Record, TopicPartition
 from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Event, Lane
 from voxrelay.runner.inlet import BackOff, Inlet
+from voxrelay.runner.measures import ReaderMeasures
+from voxrelay.runner.spans import projection_spans
 from voxrelay.stage import Projection
-from voxrelay.telemetry import BATCH_EVENTS, EVENTS, QUEUE_SECONDS, fields
+from voxrelay.telemetry import fields
 from voxrelay.topology import ProjectionNode, consumer_group
+from voxrelay.tracing import tracer
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ class ProjectionRunner:
         self._bus, self._node, self._lane, self._projection, self._clock = bus, node, lane, projection, clock
         self._producer = bus.producer()
         self._inlet = Inlet(node.name, lane, self._producer)
+        self._measures = ReaderMeasures(node.name, lane, clock)
+        self._tracer = tracer()
         self._handled: dict[TopicPartition, int] = {}  # offset after the last record stored, of partitions that had one
         self.is_running = threading.Event()
 
@@ -54,16 +59,19 @@ class ProjectionRunner:
             self._producer.close()
 
     def _turn(self, records: Sequence[Record]) -> None:
+        now = self._clock()
+        self._measures.polled(records)
         opened = list(self._inlet.open(records))
         if opened:
-            now = self._clock()
-            EVENTS.labels(self._node.name, self._lane).inc(len(opened))
-            BATCH_EVENTS.labels(self._node.name, self._lane).observe(len(opened))
-            QUEUE_SECONDS.labels(self._node.name, self._lane).observe(max(0.0, now - opened[0][1].time))
+            self._measures.taken(len(opened), opened[0][1], now)
+            spans = projection_spans(self._tracer, self._node.name, self._lane, [event for _, event in opened], now)
             self._project(opened)
+            if spans is not None:
+                spans.end(self._clock())
         if records:
             self._producer.flush()  # dead letters, before the offsets that pass them
             self._commit(records)
+        self._measures.handled(records, self._consumer, now)
 
     def _project(self, opened: Sequence[tuple[Record, Event]]) -> None:
         """Store all at once; if something in it is poison, one by one, so that only the culprit is left out."""
@@ -101,3 +109,4 @@ class ProjectionRunner:
         for source in sources:
             self._handled.pop(source, None)
             self._inlet.forget(source)
+            self._measures.forget(source)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from voxrelay.events import Event
+from voxrelay.events import Event, Payload, UtteranceEnded, UtteranceStarted
 
+TRACE_ID_END = 35  # characters of a traceparent
 REMEMBERED_ENDS = 10_000  # closed sessions a partition keeps in mind to drop what comes late
 
 
@@ -32,7 +33,10 @@ class TrackedSession:
     published: int = 0
     next_offset: int = 0
     unsaved: int = 0  # records since the newest checkpoint
+    unsaved_since: float = 0.0  # when the first of them was taken
+    is_speaking: bool = False  # as far as this process has seen
     traceparent: str = ""
+    sent_traceparent: str = ""  # of this stage's own newest span for the session, where it is traced
     received_at: float = 0.0
     is_ended: bool = False
     saved: Checkpoint | None = None  # acknowledged by the log
@@ -64,10 +68,21 @@ class TrackedSession:
         if event.sequence:
             self.last_sequences[event.producer] = event.sequence
         self.next_offset = offset + 1
+        if not self.unsaved:
+            self.unsaved_since = now
         self.unsaved += 1
         self.seen_at = now
-        self.traceparent = event.traceparent or self.traceparent
+        self.follow(event.payload)
+        if event.traceparent and event.traceparent != self.traceparent:
+            if event.traceparent[:TRACE_ID_END] != self.traceparent[:TRACE_ID_END]:
+                self.sent_traceparent = ""  # the session goes on in another trace
+            self.traceparent = event.traceparent
         self.received_at = max(self.received_at, event.received_at)
+
+    def follow(self, payload: Payload) -> None:
+        """Whether somebody is in the middle of an utterance, by the boundaries that pass."""
+        if isinstance(payload, UtteranceStarted | UtteranceEnded):
+            self.is_speaking = isinstance(payload, UtteranceStarted)
 
     def checkpoint(self, state: bytes) -> Checkpoint:
         self.unsaved = 0

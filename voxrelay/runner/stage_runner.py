@@ -12,7 +12,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
 from voxrelay import codec
@@ -21,21 +20,13 @@ from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Event, Lane, SessionEnded
 from voxrelay.runner.checkpoints import CheckpointLog
 from voxrelay.runner.inlet import BackOff, Inlet
+from voxrelay.runner.measures import StageMeasures
 from voxrelay.runner.sessions import Checkpoint, TrackedPartition, TrackedSession
+from voxrelay.runner.spans import BatchSpans, stage_spans
 from voxrelay.stage import Stage
-from voxrelay.telemetry import (
-    BATCH_EVENTS,
-    CHECKPOINT_AGE_RECORDS,
-    CHECKPOINT_BYTES,
-    EVENTS,
-    QUEUE_SECONDS,
-    REPEATS,
-    REWINDS,
-    STAGE_SESSIONS,
-    UNREADABLE_CHECKPOINTS,
-    fields,
-)
+from voxrelay.telemetry import CHECKPOINT_BYTES, REPEATS, REWINDS, UNREADABLE_CHECKPOINTS, fields
 from voxrelay.topology import AUDIO_RECEIVED, StageNode, checkpoint_topic, consumer_group
+from voxrelay.tracing import tracer
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +66,11 @@ class StageRunner:
             for payload in {payload for topic in node.writes for payload in topic.payloads}
         }
         self._next_commit = self._next_look = 0.0
+        self._tracer = tracer()
+        self._spans: BatchSpans | None = None  # of the batch in hand
         self._is_sound = True
         self._is_resend_due = False
-        self._events, self._repeats = EVENTS.labels(node.name, lane), REPEATS.labels(node.name, lane)
-        self._batches, self._queued = BATCH_EVENTS.labels(node.name, lane), QUEUE_SECONDS.labels(node.name, lane)
+        self._measures, self._repeats = StageMeasures(node.name, lane, clock), REPEATS.labels(node.name, lane)
         self.is_running = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -115,11 +107,13 @@ class StageRunner:
         now = self._clock()
         self._resend()
         records = [record for record in records if record.source in self._partitions]  # a rebalance may have come between
+        self._measures.polled(records)
         taken = [item for record, event in self._inlet.open(records) if (item := self._take(record, event, now)) is not None]
         for source, offset in {record.source: record.offset for record in records}.items():
             self._partitions[source].position = offset + 1
         if taken:
-            self._measure(taken, now)
+            self._measures.taken(len(taken), taken[0][1], now)
+            self._spans = stage_spans(self._tracer, self._node.name, self._lane, [(event, session) for _, event, session in taken], now)
             try:
                 self._publish(self._stage.process([event for _, event, _ in taken]), {event.session_id: session for _, event, session in taken})
             except Poison as poison:
@@ -130,14 +124,18 @@ class StageRunner:
             self._acknowledge()
         if taken:
             self._save(taken)
+        if self._spans is not None:
+            self._spans.end(self._clock())
+            self._spans = None
         if self._single_until:
             self._narrow(records)
+        self._measures.handled(records, self._consumer, now)
         if now >= self._next_look:
             self._next_look = now + LOOK_FOR_IDLE_EVERY_S
             self._expire(now)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_EVERY_S
-            self._commit()
+            self._commit(now)
 
     def _take(self, record: Record, event: Event, now: float) -> Taken | None:
         partition = self._partitions[record.source]
@@ -156,6 +154,9 @@ class StageRunner:
     def _publish(self, outputs: Iterable[Event], sessions: Mapping[str, TrackedSession]) -> None:
         for output in outputs:
             session = sessions[output.session_id]
+            session.follow(output.payload)
+            if self._spans is not None:
+                self._spans.publish(session, output.payload)
             if output.payload.is_durable:
                 session.published += 1
                 sequence, event_id = session.published, f"{output.session_id}/{self._node.name}/{session.published}"
@@ -173,7 +174,7 @@ class StageRunner:
                 event_id,
                 self._clock(),
                 session.received_at,
-                session.traceparent,
+                session.sent_traceparent or session.traceparent,
             )
             for topic, encoding in self._routes[type(output.payload)]:
                 key, value, headers = codec.encode(stamped, encoding)
@@ -207,7 +208,7 @@ class StageRunner:
         self._unacknowledged.append((source, session, checkpoint))  # first: if the sending fails, it is sent again
         CHECKPOINT_BYTES.labels(self._node.name).observe(self._checkpoints.write(source.partition, checkpoint))
 
-    def _commit(self) -> None:
+    def _commit(self, now: float) -> None:
         offsets = {}
         behind = 0
         for source, partition in self._partitions.items():
@@ -221,13 +222,7 @@ class StageRunner:
         for source, mark in offsets.items():
             self._partitions[source].committed = mark
             self._inlet.forget_before(source, mark)
-        STAGE_SESSIONS.labels(self._node.name, self._lane).set(sum(len(p.sessions) for p in self._partitions.values()))
-        CHECKPOINT_AGE_RECORDS.labels(self._node.name, self._lane).set(behind)
-
-    def _measure(self, taken: Sequence[Taken], now: float) -> None:
-        self._events.inc(len(taken))
-        self._batches.observe(len(taken))
-        self._queued.observe(max(0.0, now - taken[0][1].time))
+        self._measures.held(self._partitions.values(), behind, now)
 
     # --- going back --------------------------------------------------------------------------------------------------------
 
@@ -299,8 +294,9 @@ class StageRunner:
     def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         starts = {}
         committed = self._patiently(lambda: self._consumer.committed(sources))
+        checkpoints = self._patiently(lambda: self._checkpoints.read([source.partition for source in sources]))
         for source in sources:
-            open_offsets = self._patiently(partial(self._restore, source))
+            open_offsets = self._restore(source, checkpoints[source.partition])
             # The committed offset relies on the newest checkpoints; a predecessor that was only paused may have overwritten one.
             if open_offsets and min(open_offsets) < committed.get(source, 0):
                 starts[source] = min(open_offsets)
@@ -319,11 +315,11 @@ class StageRunner:
                 log.warning("The partitions cannot be taken over yet.", extra=fields(stage=self._node.name, reason=str(error)))
                 back_off.failed()
 
-    def _restore(self, source: TopicPartition) -> list[int]:
+    def _restore(self, source: TopicPartition, checkpoints: Sequence[Checkpoint]) -> list[int]:
         """Sessions of the partition as last saved; the offsets after which the open ones continue."""
         partition = TrackedPartition()
         offsets = []
-        for checkpoint in self._checkpoints.read(source.partition):
+        for checkpoint in checkpoints:
             if checkpoint.is_closed:
                 partition.remember_end(checkpoint.session_id)
             elif self._can_restore(checkpoint):
@@ -365,6 +361,7 @@ class StageRunner:
             for session_id in partition.sessions if partition is not None else ():
                 self._stage.forget(session_id)
             self._inlet.forget(source)
+            self._measures.forget(source)
             self._single_until.pop(source, None)
         gone = set(sources)
         self._unacknowledged = [item for item in self._unacknowledged if item[0] not in gone]
@@ -381,4 +378,4 @@ class StageRunner:
                         self._write(source, session, state)
         self._producer.flush()
         self._acknowledge()
-        self._commit()
+        self._commit(self._clock())

@@ -117,8 +117,12 @@ class AccessStore:
         requests_per_minute: int | None = None,
         concurrent_sessions: int | None = None,
         expires_at: float | None = None,
+        secret: str | None = None,
     ) -> tuple[Key, str]:
-        """The key and its secret, which nobody can find out afterwards. Raises ``KeyError`` for a plan that there is not."""
+        """The key and its secret (a new one where none is given), which nobody can find out afterwards.
+
+        Raises ``KeyError`` for a plan that there is not.
+        """
         key = Key(
             key_id=f"key_{secrets.token_hex(6)}",
             name=name,
@@ -130,7 +134,7 @@ class AccessStore:
             concurrent_sessions=concurrent_sessions,
             expires_at=expires_at,
         )
-        secret = _new_secret()
+        secret = secret or _new_secret()
         row = {column.name: getattr(key, column.name) for column in _keys.columns} | {"models": list(key.models)}
         self._write(_keys.insert().values(row), _secrets.insert().values(sha256=_sha256(secret), key_id=key.key_id))
         return key, secret

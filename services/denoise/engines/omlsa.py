@@ -63,6 +63,9 @@ class OmlsaSuppressor:
             outputs[index] = _overlap_add(passage.state, count, spectrum * gain)
         return outputs
 
+    def check(self) -> str | None:
+        return None
+
 
 def _spectra(passage: Passage) -> NDArray[np.complex64]:
     """Shape (hops, BINS); moves the input history on."""

@@ -20,3 +20,6 @@ class PassthroughSuppressor:
 
     def process(self, work: Sequence[Passage]) -> list[Float32Array]:
         return [passage.samples for passage in work]
+
+    def check(self) -> str | None:
+        return None

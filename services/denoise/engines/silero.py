@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from services.denoise.engine import FRAME_SAMPLES, State
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
-from voxrelay.engines import EngineUnusable
 from voxrelay.events import Engine
+from voxrelay.onnx import OnnxModel, notes
 
 CONTEXT_SAMPLES = 64  # the model looks at the end of the frame before, too
 STATE_SHAPE = (2, 128)
@@ -23,20 +22,15 @@ class SileroDetector:
     ONNX Runtime's CPU kernels gave the same bits for a row in every batch size from 1 to 64; the contract tests hold it to that.
     """
 
-    def __init__(self, weights: Path, model_digest: str = "", threads: int = 1) -> None:
+    def __init__(self, weights: Path, model_digest: str = "", provider: str = "cpu", threads: int = 1) -> None:
         """Raises ``EngineUnusable`` for weights that cannot be read or are another model's."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._model = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has no error class of its own in common
-            raise EngineUnusable(f"{weights} cannot be read as an ONNX model: run 'voxrelay models pull silero-vad'.") from error
-        if {given.name for given in self._model.get_inputs()} != {"input", "state", "sr"}:
-            raise EngineUnusable(f"{weights} is not Silero VAD's batched model: run 'voxrelay models pull silero-vad'.")
+        hint = "run 'voxrelay models pull silero-vad'"
+        self._model = OnnxModel(weights, inputs=("input", "state", "sr"), hint=hint, provider=provider, threads=threads)
         self._rate = np.array(SAMPLE_RATE_HZ, dtype=np.int64)
         self.engine = Engine("silero", "6.2", model_digest)
+
+    def check(self) -> str | None:
+        return notes(self._model)
 
     def open(self) -> State:
         return {"recurrent": np.zeros(STATE_SHAPE, dtype=np.float32), "context": np.zeros(CONTEXT_SAMPLES, dtype=np.float32)}
@@ -56,7 +50,7 @@ class SileroDetector:
             frames = np.stack([work[index][1][number] for index in due[:rows]])
             heard = np.concatenate((context[:rows], frames), axis=1)
             feed = {"input": heard, "state": np.ascontiguousarray(recurrent[:, :rows]), "sr": self._rate}
-            spoken, recurrent[:, :rows] = self._model.run(None, feed)
+            spoken, recurrent[:, :rows] = self._model.run(feed)
             context[:rows] = frames[:, FRAME_SAMPLES - CONTEXT_SAMPLES :]
             for row, index in enumerate(due[:rows]):
                 probabilities[index][number] = spoken[row, 0]

@@ -14,17 +14,19 @@ const STATUS = {
   connecting: "Connecting",
   live: "Listening",
   paused: "Paused",
+  reconnecting: "Reconnecting… what is said is kept",
   closing: "Waiting for the last words",
   sending: "Sending the file",
   working: "The server is working",
 };
-const STARTS = { idle: "Start", live: "Stop", paused: "Stop", closing: "Finishing", asking: "Cancel", connecting: "Cancel", sending: "Cancel", working: "Cancel" };
+const STARTS = { idle: "Start", live: "Stop", paused: "Stop", reconnecting: "Stop", closing: "Finishing", asking: "Cancel", connecting: "Cancel", sending: "Cancel", working: "Cancel" };
 const DELAY_IS = "From the end of an utterance's sound to its final words on this page. The silence that tells the server that it is over is in it. The middle of all so far.";
 const LAG_IS = "From the last sound that unfinished words cover to their arrival on this page. The middle of the last twenty.";
 const FIGURES_EVERY_MS = 250;
 const ANNOUNCE_EVERY_MS = 4000;
 const ANNOUNCED_KEPT = 5;
 const SLOW_NETWORK_S = 3;
+const PATIENCE_BEYOND_S = 10; // the server notices a broken connection later than the page, and waits from then on
 const NEAR_THE_END_PX = 120;
 
 const $ = (id) => document.getElementById(id);
@@ -71,12 +73,12 @@ function options() {
 
 function show(state) {
   page.state = document.body.dataset.state = state;
-  const isRunning = state === "live" || state === "paused";
+  const isRunning = state === "live" || state === "paused" || state === "reconnecting";
   const isIdle = state === "idle";
   $("status").textContent = state === "asking" && isFromFile() ? "Reading the file" : state === "live" && isFromFile() ? "Playing the file" : STATUS[state];
   $("start").textContent = STARTS[state];
   $("start").disabled = state === "closing";
-  $("pause").hidden = !isRunning;
+  $("pause").hidden = !isRunning || state === "reconnecting";
   $("pause").textContent = state === "paused" ? "Continue" : "Pause";
   $("progress").hidden = state !== "sending" && state !== "working";
   for (const field of document.querySelectorAll("#source input, #source select, #options input, #options select, #key")) {
@@ -84,7 +86,7 @@ function show(state) {
   }
   if (state === "asking" || state === "sending") toggleOptions(false);
   document.title = isRunning ? `${STATUS[state]} · Voxrelay` : "Voxrelay";
-  meter.follow(state === "live" ? page.run : null);
+  meter.follow(state === "live" || state === "reconnecting" ? page.run : null);
   showSource();
 }
 
@@ -105,7 +107,7 @@ function showTrouble(trouble) {
   $("trouble-title").textContent = trouble.title;
   $("trouble-remedy").textContent = trouble.remedy;
   $("trouble-code").textContent = trouble.code;
-  const isLost = trouble.title === troubleOf("lost").title;
+  const isLost = trouble.title === troubleOf("lost").title || trouble.code === "NOT_RESUMABLE";
   $("trouble-again").textContent = isLost ? "Connect again" : "Try again";
   $("trouble").hidden = false;
   if (trouble.code === "UNAUTHORIZED") $("key").focus();
@@ -149,6 +151,7 @@ function keepingPlace(change) {
 
 function beginSession(sessionId) {
   $("welcome").hidden = true;
+  page.session?.node.remove(); // one that came to nothing before its connection broke
   const node = element("section", "session");
   node.dataset.session = sessionId;
   node.setAttribute("aria-label", `Session of ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`);
@@ -253,7 +256,7 @@ function start() {
 function startLive(usedKey) {
   const [file, isAloud, device] = [$("file").files[0], $("aloud").checked, $("device").value];
   const open = isFromFile() ? () => Capture.ofFile(file, isAloud) : () => Capture.ofMicrophone(device);
-  const run = new LiveRun(open, usedKey, options(), {
+  const run = new LiveRun(open, usedKey, options(), (page.known.resume_s ?? 0) + PATIENCE_BEYOND_S, {
     state(state) {
       show(state);
       if (state === "connecting") listDevices();

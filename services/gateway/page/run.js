@@ -7,9 +7,10 @@ import { troubleOf, troubleOfError, troubleOfServer } from "./troubles.js";
 const LAGS_KEPT = 20;
 
 export class LiveRun {
-  // open() resolves with a Capture. report has state(name), message(message) and ended(trouble or null); it is called in that order, ended once.
-  constructor(open, key, config, report) {
-    [this.open, this.key, this.config, this.report] = [open, key, config, report];
+  // open() resolves with a Capture; patienceS is how long a broken connection is tried again. report has state(name), message(message) and
+  // ended(trouble or null); it is called in that order, ended once.
+  constructor(open, key, config, patienceS, report) {
+    [this.open, this.key, this.config, this.patienceS, this.report] = [open, key, config, patienceS, report];
     this.capture = this.connection = null;
     this.sentS = 0;
     this.marks = []; // [end in the sound, when it was heard], rising
@@ -17,6 +18,9 @@ export class LiveRun {
     this.lags = [];
     this.isOver = false;
     this.isClosing = false;
+    this.isFlowing = false;
+    this.isPaused = false;
+    this.isReconnecting = false;
   }
 
   async start() {
@@ -33,20 +37,22 @@ export class LiveRun {
       if (this.isOver) return;
       await new Promise((resolve) => {
         this.admitted = resolve;
-        this.connection = new Connection(this.key, (message) => this.#hear(message));
+        this.connection = new Connection(this.key, this.patienceS, (message) => this.#hear(message));
       });
       if (this.isOver) return;
       this.connection.configure({ ...this.config, ...encoding });
       capture.ended = () => this.stop(this.ofMicrophone ? troubleOf("microphoneGone") : null);
       await capture.start((piece, endS) => this.#send(piece, endS));
-      if (!this.isOver && !this.isClosing) this.report.state("live");
+      this.isFlowing = true;
+      this.#tellState();
     } catch (error) {
       this.#end(troubleOfError(error));
     }
   }
 
   async pause() {
-    this.report.state("paused");
+    this.isPaused = true;
+    this.#tellState();
     await this.capture.pause();
     this.connection.pause();
   }
@@ -54,23 +60,21 @@ export class LiveRun {
   async resume() {
     await this.capture.resume();
     this.connection.resume();
-    this.report.state("live");
+    this.isPaused = false;
+    this.#tellState();
   }
 
   configure(change) {
     this.connection.configure(change);
   }
 
-  // Before any sound it cancels; after that the last words are waited for.
+  // Before any sound it cancels; after that the last words are waited for. Asked once more while there is no connection, it gives them up.
   async stop(trouble = null) {
+    if (!this.sentS || (this.isClosing && this.isReconnecting)) this.#end(trouble);
     if (this.isOver || this.isClosing) return;
-    if (!this.sentS) {
-      this.#end(trouble);
-      return;
-    }
     this.isClosing = true;
     this.trouble = trouble;
-    this.report.state("closing");
+    this.#tellState();
     await this.capture.stop();
     this.connection.finish();
   }
@@ -112,9 +116,20 @@ export class LiveRun {
       this.#end(troubleOfServer(message.error));
     } else if (message.type === "lost") {
       this.#end(troubleOf(this.sentS ? "lost" : "unreachable"));
+    } else if (message.type === "reconnecting" || message.type === "reconnected") {
+      this.isReconnecting = message.type === "reconnecting";
+      this.#tellState();
     } else {
       this.report.message(message);
     }
+  }
+
+  #tellState() {
+    if (this.isOver) return;
+    if (this.isReconnecting) this.report.state("reconnecting");
+    else if (this.isClosing) this.report.state("closing");
+    else if (this.isPaused) this.report.state("paused");
+    else if (this.isFlowing) this.report.state("live");
   }
 
   // Seconds from when the sound at this place came out of the microphone.

@@ -12,6 +12,7 @@ const OF_THE_SERVER = {
   SHUTTING_DOWN: ["The server is being restarted", "What was said is kept. Try again in a moment."],
   LOG_UNAVAILABLE: ["The server cannot take sound at the moment", "What was said before is kept. Try again in a moment."],
   STAGE_TIMEOUT: ["Part of the server does not answer", "What came so far stays here, and the rest is kept on the server when it is done. Try again."],
+  NOT_RESUMABLE: ["The connection was away for too long", "The session has ended without what you said since then. What was said before is kept. Connect again to go on in a new one."],
   SESSION_IDLE: ["The session was closed because nothing came", "What was said is kept. Start again when you want to go on."],
   SESSION_LIFETIME: ["The longest time for one session is over", "What was said is kept. Start again to go on."],
   CLIENT_TOO_SLOW: ["This device did not keep up", "What was said is kept. Close other windows, then try again."],

@@ -19,6 +19,7 @@ from services.gateway.access.caller import Caller
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.conversing import one_has_ended
 from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.parameters import Asked
@@ -69,9 +70,6 @@ class NativeConnection:
             if not self._has_given_way:
                 raise
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
             self._intake.abandon()
             await self._part()
             self._is_over.set()
@@ -80,10 +78,10 @@ class NativeConnection:
         writing = asyncio.create_task(self._write())
         reading = asyncio.create_task(self._read())
         self._tasks = [reading, writing]
-        await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
-        if not writing.done():
-            await self._reading_ended(reading, writing)
-        await writing
+        async with one_has_ended(writing, reading):
+            if not writing.done():
+                await self._reading_ended(reading, writing)
+            await writing
 
     async def give_way(self) -> None:
         self._has_given_way = True

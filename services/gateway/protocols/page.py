@@ -29,6 +29,7 @@ MEDIA_TYPES = {
     "saved.js": SCRIPT,
     "transcript.js": SCRIPT,
     "troubles.js": SCRIPT,
+    "unacknowledged.js": SCRIPT,
 }
 SURFACES = {"name": "Voxrelay", "live": "/ws/v1/transcribe", "files": "/api/process", "documentation": "/docs"}
 HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
@@ -98,6 +99,7 @@ def router(gate: Gate, settings: GatewaySettings, are_results_stored: bool) -> A
             "are_results_stored": are_results_stored,
             "languages": settings.languages,
             "max_file_bytes": settings.max_file_bytes,
+            "resume_s": settings.resume_s,
             "attributes": described,
         }
         return JSONResponse(known, headers=headers(request))

@@ -18,6 +18,7 @@ from services.gateway import errors, parameters
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.conversing import one_has_ended
 from services.gateway.decode import raw_decoder
 from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
@@ -57,17 +58,14 @@ class StreamConnection:
         following = asyncio.create_task(self._follow())
         reading = asyncio.create_task(self._read())
         try:
-            await asyncio.wait((following, reading), return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                await self._end(await following)
-            else:
-                await self._end(await self._last_words(reading, following))
+            async with one_has_ended(following, reading):
+                if following.done():
+                    await self._end(await following)
+                else:
+                    await self._end(await self._last_words(reading, following))
         except (WebSocketDisconnect, TimeoutError):
             self._reason = "vanished"
         finally:
-            for task in (reading, following):
-                task.cancel()
-            await asyncio.gather(reading, following, return_exceptions=True)
             await self._session.close(self._reason)
             self._session.leave()
 

@@ -153,3 +153,25 @@ def test_usage_is_told_by_key_and_day(tmp_path: Path) -> None:
     assert shown(tmp_path, "usage", "--key", "key1", "--to", "2026-03-15") == [day]
     assert shown(tmp_path, "usage", "--key", "key2") == []
     assert "5.5 s" in out(tmp_path, "usage", "--from", "2026-03-16")
+
+
+def test_the_first_key_is_one_kept_elsewhere_and_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, later = "vr_" + "a" * 43, "vr_" + "b" * 43
+    monkeypatch.setenv("VOXRELAY_API_KEY", secret)
+    assert secret not in out(tmp_path, "keys", "first", "--name", "installation")
+    key = store(tmp_path).key_of(secret)
+    assert key is not None
+    assert (key.name, key.plan, key.is_admin) == ("installation", "enterprise", True)
+    assert store(tmp_path).revoke(key.key_id)
+    monkeypatch.setenv("VOXRELAY_API_KEY", later)
+    out(tmp_path, "keys", "first")
+    assert store(tmp_path).key_of(later) is None, "a revoked key still counts: nothing comes in by installing again"
+    assert len(store(tmp_path).keys()) == 1
+
+
+@pytest.mark.parametrize("secret", ["", "vr_short", "a" * 46, "vr_" + "a" * 40 + " b", "vr_" + "a" * 201])
+def test_a_first_key_that_could_be_guessed_is_refused(tmp_path: Path, secret: str) -> None:
+    result = run(tmp_path, "keys", "first", "--secret", secret)
+    assert isinstance(result.exception, Failure)
+    assert not secret or secret not in str(result.exception) + result.output
+    assert not (tmp_path / "voxrelay.db").exists()

@@ -17,10 +17,16 @@ def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
         compose(PlatformSettings(models=tmp_path))
 
 
+@pytest.mark.parametrize(("engine", "pulled"), [("dtln", "dtln"), ("gtcrn", "gtcrn")])
+def test_an_engine_without_its_weights_says_what_to_run(engine: str, pulled: str, tmp_path: Path) -> None:
+    with pytest.raises(EngineUnusable, match=f"voxrelay models pull {pulled}"):
+        front_end(PlatformSettings(models=tmp_path), DenoiseSettings(engine=engine))
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"engine": "magic"}, "choose one of omlsa, passthrough"),
+        ({"engine": "magic"}, "choose one of dtln, gtcrn, omlsa, passthrough"),
         ({"full_below_db": 30.0, "none_above_db": 10.0}, "VOXRELAY_DENOISE_FULL_BELOW_DB"),
         ({"onset": 0.3, "offset": 0.6}, "VOXRELAY_DENOISE_OFFSET"),
     ],

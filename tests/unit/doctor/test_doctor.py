@@ -27,7 +27,7 @@ from voxrelay.doctor.machine import Port
 from voxrelay.doctor.report import Finding, examine, finding
 from voxrelay.doctor.sentences import SENTENCES
 from voxrelay.errors import Unavailable
-from voxrelay.models.catalogue import CATALOGUE
+from voxrelay.models.catalogue import CATALOGUE, ModelFile
 from voxrelay.probe import Probe
 from voxrelay.rpc import RpcServer
 from voxrelay.settings import PlatformSettings
@@ -192,13 +192,14 @@ def test_weights_that_are_missing_or_were_changed(tmp_path: Path, monkeypatch: p
     content = b"weights" * 1000
     source = tmp_path / "weights.bin"
     source.write_bytes(content)
-    entry = replace(CATALOGUE[0], name="tiny", engine="tiny", source=f"file:{source}", size_bytes=len(content), sha256=_sha256(content))
-    for module in ("voxrelay.models.catalogue", "voxrelay.models.registry", "voxrelay.doctor.machine"):
-        monkeypatch.setattr(f"{module}.CATALOGUE", (entry,))
+    files = (ModelFile(source.name, _sha256(content), len(content)),)
+    entry = replace(CATALOGUE[0], name="tiny", engine="tiny", source=f"folder:{tmp_path}", files=files)
+    monkeypatch.setattr("voxrelay.models.registry.CATALOGUE", (entry,))
     folder = tmp_path / "models"
     assert codes(machine.models(folder, ["another"])) == ["MODELS_WHOLE"]
     assert codes(machine.models(folder, ["tiny"])) == ["MODELS_MISSING"]
-    file = machine.ModelRegistry(folder).pull("tiny")
+    machine.ModelRegistry(folder).pull("tiny")
+    file = machine.ModelRegistry(folder).path("tiny")
     assert codes(machine.models(folder, ["tiny"])) == ["MODELS_WHOLE"]
     status = file.stat()
     file.write_bytes(b"Weights" + content[7:])

@@ -71,6 +71,7 @@ async def test_requests_of_a_minute_are_counted_over_gateways_and_the_answer_say
         after_s = 60 - time.time() % 60
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "RATE_LIMITED")
         assert after_s <= int(answer.headers["retry-after"]) <= before_s + 1
+        assert answer.json()["error"]["retry_after"] == int(answer.headers["retry-after"])
         error = (await over_websocket(gateway, secret))[-1]["error"]
         assert error["code"] == "RATE_LIMITED"
         assert 0 < error["retry_after"] <= before_s + 1

@@ -64,6 +64,30 @@ async def test_an_endless_body_is_not_read_on(make_gateway: Callable[..., Gatewa
         writer.close()
 
 
+async def test_who_still_sends_when_the_refusal_comes_can_read_it(gateway: GatewayServer) -> None:
+    """A connection closed at once would be reset by what is still on its way, and the answer lost with it."""
+    rest = bytes(1_500_000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"POST /v1/speak HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(rest)}\r\n\r\n".encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    assert b" 413 " in head
+    assert b"connection: close" in head.lower()
+    writer.write(rest)
+    await writer.drain()
+    assert b"MESSAGE_TOO_LARGE" in await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+
+
+async def test_who_waits_to_be_told_to_send_is_refused_at_once(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "LINGER_S", 3600.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST /v1/speak HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 1500000\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 20)
+    assert b" 413 " in answer
+    assert b"MESSAGE_TOO_LARGE" in answer
+    writer.close()
+
+
 async def test_a_body_that_pauses_is_given_up(make_gateway: Callable[..., GatewayServer]) -> None:
     gateway = make_gateway(idle_s=0.3)
     for path in ("/v1/speak", "/api/process"):

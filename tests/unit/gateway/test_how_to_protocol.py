@@ -39,8 +39,8 @@ def test_the_protocol_of_the_page_answers(make_gateway: Callable[..., GatewaySer
     exec(router_code, names)  # noqa: S102  # our own page
     build = gateway_app.build_app
 
-    def with_plain(hub, gate, checks, views):  # type: ignore[no-untyped-def]
-        app = build(hub, gate, checks, views)
+    def with_plain(hub, gate, *rest):  # type: ignore[no-untyped-def]
+        app = build(hub, gate, *rest)
         exec(include_code, {"app": app, "hub": hub, "gate": gate, "plain": SimpleNamespace(router=names["router"])})  # noqa: S102
         return app
 

@@ -45,6 +45,16 @@ def test_ready_names_what_does_not_answer() -> None:
         probe.close()
 
 
+def test_ready_tells_what_is_worth_knowing_and_stays_ready() -> None:
+    probe = Probe("127.0.0.1", 0, {"speech detector": lambda: "runs on the CPU.", "kafka": lambda: None})
+    try:
+        status, body = _get(probe.port, "/ready")
+        assert status == 200
+        assert json.loads(body) == {"speech detector": "ok: runs on the CPU.", "kafka": "ok"}
+    finally:
+        probe.close()
+
+
 class Speaker(services_pb2_grpc.SynthesisServicer):
     def ListVoices(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
         return services_pb2.ListVoicesResponse(voices=[services_pb2.Voice(name="test")])

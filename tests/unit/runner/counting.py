@@ -91,6 +91,9 @@ class _FaultyProducer:
         self._faults.strike()
         self._inner.send(topic, key, value, headers, partition=partition, on_delivered=on_delivered)
 
+    def report(self) -> None:
+        self._inner.report()
+
     def flush(self, timeout_s: float = 30.0) -> None:
         self._faults.strike()
 
@@ -114,6 +117,9 @@ class _FaultyConsumer:
 
     def seek(self, source: TopicPartition, offset: int) -> None:
         self._inner.seek(source, offset)
+
+    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._inner.ends(sources)
 
     def pause(self, sources: Collection[TopicPartition]) -> None:
         self._inner.pause(sources)

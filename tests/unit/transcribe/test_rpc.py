@@ -12,6 +12,7 @@ import pytest
 
 from services.transcribe.rpc import SERVICE, add
 from tests.unit.transcribe.scripted import ScriptedTranscriber
+from voxrelay.models.slot import EngineSlot
 from voxrelay.rpc import RpcServer
 from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
 
@@ -20,7 +21,7 @@ RATE_HZ = 16_000
 
 @pytest.fixture(scope="module")
 def stub() -> Iterator[Any]:
-    server = RpcServer("127.0.0.1", 0, [partial(add, transcriber=ScriptedTranscriber())])
+    server = RpcServer("127.0.0.1", 0, [partial(add, slot=EngineSlot("transcribe", ScriptedTranscriber()))])
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield services_pb2_grpc.TranscriptionStub(channel)  # type: ignore[no-untyped-call]

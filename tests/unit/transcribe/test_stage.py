@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
+from services.transcribe.engine import Transcriber
 from services.transcribe.stage import TranscribeStage
 from tests.unit.transcribe.scripted import ScriptedTranscriber
 from voxrelay.audio import pcm_s16le_from_float32
@@ -25,8 +26,13 @@ from voxrelay.events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from voxrelay.models.slot import EngineSlot
 
 CHUNK = 1_600
+
+
+def slot(transcriber: ScriptedTranscriber) -> EngineSlot[Transcriber]:
+    return EngineSlot("transcribe", transcriber)
 
 
 def audio(first_chunk: int, last_chunk: int, probability: float = 0.9) -> list[Payload]:
@@ -63,7 +69,7 @@ def payloads(events: Iterable[Event], session_id: str = "s") -> list[Payload]:
 
 
 def run(parts: Sequence[Payload], *, interim_every_ms: int = 300) -> list[Payload]:
-    stage = TranscribeStage(ScriptedTranscriber(), interim_every_ms=interim_every_ms)
+    stage = TranscribeStage(slot(ScriptedTranscriber()), interim_every_ms=interim_every_ms)
     return payloads(result for part in parts for result in stage.process([Event("s", part)]))
 
 
@@ -131,7 +137,7 @@ def test_records_of_an_unknown_or_ended_session_are_ignored() -> None:
 
 def test_all_that_is_due_goes_to_the_engine_in_one_call() -> None:
     transcriber = ScriptedTranscriber()
-    stage = TranscribeStage(transcriber)
+    stage = TranscribeStage(slot(transcriber))
     list(stage.process([Event(session, part) for part in conversation(SessionConfig()) for session in "abc"]))
     assert transcriber.calls == [6]
 
@@ -141,7 +147,7 @@ def test_durable_results_depend_on_the_session_alone(seed: int) -> None:
     expected = durable(run(conversation(SessionConfig())))
     choose = random.Random(seed)
     transcriber = ScriptedTranscriber()
-    stage = TranscribeStage(transcriber)
+    stage = TranscribeStage(slot(transcriber))
     queues = {name: list(conversation(SessionConfig(interim_results=name != "b"))) for name in "ab"}
     results: list[Event] = []
     restored = 0
@@ -155,7 +161,7 @@ def test_durable_results_depend_on_the_session_alone(seed: int) -> None:
         results += stage.process(batch)
         saved = {name: stage.snapshot(name) for name in "ab"}
         if choose.random() < 0.5 and all(saved.values()):
-            stage = TranscribeStage(transcriber)
+            stage = TranscribeStage(slot(transcriber))
             restored += 1
             for name, state in saved.items():
                 assert state is not None
@@ -166,7 +172,7 @@ def test_durable_results_depend_on_the_session_alone(seed: int) -> None:
 
 
 def test_a_snapshot_is_none_in_mid_utterance_and_small_between() -> None:
-    stage = TranscribeStage(ScriptedTranscriber())
+    stage = TranscribeStage(slot(ScriptedTranscriber()))
     parts = conversation(SessionConfig())
     assert stage.snapshot("s") is None
     list(stage.process([Event("s", part) for part in parts[:13]]))
@@ -179,7 +185,7 @@ def test_a_snapshot_is_none_in_mid_utterance_and_small_between() -> None:
 
 def test_forgetting_a_session_in_mid_utterance_frees_its_stream() -> None:
     transcriber = ScriptedTranscriber()
-    stage = TranscribeStage(transcriber)
+    stage = TranscribeStage(slot(transcriber))
     list(stage.process([Event("s", part) for part in conversation(SessionConfig())[:15]]))
     assert transcriber.streams
     stage.forget("s")

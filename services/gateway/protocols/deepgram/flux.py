@@ -14,6 +14,7 @@ from services.gateway import errors, refusals
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.conversing import one_has_ended
 from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.deepgram import refusal
@@ -52,23 +53,18 @@ class FluxConnection:
         self._refusal: Refused | None = None  # why no more is read
 
     async def run(self) -> None:
-        tasks: list[asyncio.Task[None]] = []
         try:
             headers = [(b"dg-request-id", self._request_id.encode())]
             await self._socket.accept(offered_subprotocol(self._socket), headers)
             await self._send("Connected", {})
             writing, reading = asyncio.create_task(self._write()), asyncio.create_task(self._read())
-            tasks += [writing, reading]
-            await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
-            if not writing.done():
-                await self._reading_ended(reading, writing)
-            await writing
+            async with one_has_ended(writing, reading):
+                if not writing.done():
+                    await self._reading_ended(reading, writing)
+                await writing
         except (WebSocketDisconnect, TimeoutError):
             self._reason = "vanished"
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._intake.abandon()
             await self._session.close(self._reason)
             self._session.leave()

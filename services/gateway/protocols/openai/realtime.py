@@ -16,6 +16,7 @@ from services.gateway import errors
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol, presented
 from services.gateway.access.gate import Gate
 from services.gateway.bounds import parse_json
+from services.gateway.conversing import one_has_ended
 from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.openai.client_secrets import unseal
@@ -61,19 +62,16 @@ class RealtimeConnection:
         writing = asyncio.create_task(self._write())
         reading = asyncio.create_task(self._read())
         try:
-            await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
-            if writing.done():
-                await writing
-            else:
-                await self._reading_ended(reading, writing)
+            async with one_has_ended(writing, reading):
+                if writing.done():
+                    await writing
+                else:
+                    await self._reading_ended(reading, writing)
         except WebSocketDisconnect as gone:
             self._reason = "closed" if gone.code in CLIENT_LEFT else "vanished"
         except TimeoutError:
             self._reason = "vanished"
         finally:
-            for task in (reading, writing):
-                task.cancel()
-            await asyncio.gather(reading, writing, return_exceptions=True)
             self._intake.abandon()
             await self._session.close(self._reason)
             self._session.leave()

@@ -1,0 +1,184 @@
+"""A new version of everything under live calls: all services restarted one after another, and what callers notice of it.
+
+    python -m benchmarks.rolling [--sessions 50]
+
+Two processes of each service on the way of a live call, over real Kafka; one of the others. Each is stopped (SIGTERM), started
+and waited for, alone. Calls last until all have been restarted, go on at the other gateway when theirs leaves, and ask for words
+only. denoise and transcribe are scripted: every second is an utterance, and its word is a digest of its samples, so that a sample
+lost, doubled or misplaced anywhere shows. A final's delay counts from the feeding of the utterance's last chunk to its arrival at
+the client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import random
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.report import percentile, print_table, write_json
+from voxrelay.audio import SAMPLE_RATE_HZ
+from voxrelay.cli.live import LiveCall
+
+CHUNK_S = 0.1
+SECOND_BYTES = SAMPLE_RATE_HZ * 2
+SETTLE_S = 5.0
+PATIENCE_S = 120.0
+MODULES = {name: ("tests.e2e.scripted_services", name) for name in ("denoise", "transcribe")}
+ON_THE_WAY = ("denoise", "transcribe", "projector", "gateway")  # two of each; a new version's gateways come last
+BESIDE = ("diarize", "classify", "synth")
+
+
+@dataclass
+class Caller:
+    """One live call and what came of it."""
+
+    number: int
+    live: LiveCall
+    fed: bytearray = field(default_factory=bytearray)
+    fed_at: list[float] = field(default_factory=list)  # of each whole second
+    finals: list[tuple[float, float, str]] = field(default_factory=list)  # when it came, its delay, its word
+    session_id: str = ""
+    error: str = ""
+    is_closed: bool = False
+
+    async def talk(self, over: asyncio.Event) -> None:
+        noise, size = random.Random(self.number), int(SAMPLE_RATE_HZ * CHUNK_S) * 2
+        begun, chunks = time.monotonic(), 0
+        while not over.is_set() or len(self.fed) % SECOND_BYTES:
+            await asyncio.sleep(max(0.0, begun + chunks * CHUNK_S - time.monotonic()))
+            chunk = noise.randbytes(size)
+            self.fed += chunk
+            chunks += 1
+            if len(self.fed) % SECOND_BYTES == 0:
+                self.fed_at.append(time.monotonic())
+            self.live.feed(chunk)
+        self.live.finish()
+
+    async def listen(self) -> None:
+        try:
+            async for message in self.live.messages():
+                self._take(message)
+        except (OSError, TimeoutError) as error:
+            self.error = str(error) or type(error).__name__
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "session":
+            self.session_id = message["session_id"]
+        elif message["type"] == "final":
+            now = time.monotonic()
+            self.finals.append((now, now - self.fed_at[round(message["end"]) - 1], message["transcript"]))
+        elif message["type"] == "error":
+            self.error = message["error"]["code"]
+        elif message["type"] == "closed":
+            self.is_closed = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it heard the word of every second, once, in order, and was closed properly."""
+        words = [hashlib.sha256(self.fed[at : at + SECOND_BYTES]).hexdigest()[:16] for at in range(0, len(self.fed), SECOND_BYTES)]
+        return self.is_closed and [word for _, _, word in self.finals] == words
+
+
+async def roll(stacks: list[Any], spans: list[tuple[str, float, float]]) -> None:
+    """Everything once; when each was under way goes into ``spans``."""
+    for name in (*BESIDE, *ON_THE_WAY):
+        for stack in stacks:
+            if name in stack.services:
+                begun = time.monotonic()
+                await asyncio.to_thread(stack.stop, name)
+                stack.restart(name)
+                await asyncio.to_thread(stack.wait_ready, name)
+                await asyncio.sleep(SETTLE_S)
+                spans.append((name, begun, time.monotonic()))
+
+
+async def measure(stacks: list[Any], sessions: int) -> tuple[list[Caller], list[tuple[str, float, float]]]:
+    addresses = [stack.url.replace("http", "ws", 1) for stack in stacks]
+    chance = random.Random(1)
+    words_only = {"diarize": "false", "attributes": "false"}
+    callers = [
+        Caller(number, LiveCall(lambda: chance.choice(addresses), SAMPLE_RATE_HZ, parameters=words_only, patience_s=PATIENCE_S))
+        for number in range(sessions)
+    ]
+    over, spans = asyncio.Event(), [("before", time.monotonic(), 0.0)]
+    tasks = [asyncio.create_task(step) for caller in callers for step in (caller.talk(over), caller.listen())]
+    await asyncio.sleep(2 * SETTLE_S)
+    spans[0] = ("before", spans[0][1], time.monotonic())
+    await roll(stacks, spans)
+    over.set()
+    await asyncio.gather(*tasks)
+    return callers, spans
+
+
+def kept(url: str, callers: list[Caller]) -> int:
+    """Calls that are stored as complete, with every utterance; the projector may need a moment."""
+    complete: set[str] = set()
+    deadline = time.monotonic() + PATIENCE_S
+    with httpx.Client(base_url=url, timeout=30) as client:
+        while time.monotonic() < deadline and len(complete) < len(callers):
+            for caller in callers:
+                if caller.session_id and caller.session_id not in complete:
+                    stored = client.get(f"/api/sessions/{caller.session_id}").json()
+                    if stored.get("session", {}).get("is_complete") and len(stored["utterances"]) == len(caller.fed) // SECOND_BYTES:
+                        complete.add(caller.session_id)
+            time.sleep(0.5)
+    return len(complete)
+
+
+def _row(name: str, delays: list[float]) -> list[Any]:
+    return [name, len(delays), *(round(percentile(delays, share) * 1000) if delays else "" for share in (0.5, 0.99, 1.0))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=50)
+    parser.add_argument("--drain", type=float, default=2.0, help="seconds a gateway that ends leaves its calls; then they go on at the other one")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+    from local_services.stack import Stack
+
+    environment = {"VOXRELAY_GATEWAY_RESUME_S": "60", "VOXRELAY_GATEWAY_DRAIN_S": str(arguments.drain)}
+    with tempfile.TemporaryDirectory(prefix="voxrelay-rolling-") as folder:
+        first = Stack(Path(folder) / "first", environment, (*BESIDE, *ON_THE_WAY), MODULES, replica=None)
+        second = Stack(Path(folder) / "second", environment, ON_THE_WAY, MODULES, replica=None)
+        first.prepare()
+        try:
+            for stack in (first, second):
+                stack.start()
+                stack.wait_ready()
+            callers, spans = asyncio.run(measure([first, second], arguments.sessions))
+            complete = kept(first.url, callers)
+        finally:
+            second.stop()
+            first.stop()
+    by_service: dict[str, list[float]] = defaultdict(list)
+    for caller in callers:
+        for came, delay, _ in caller.finals:
+            by_service[next((name for name, begun, ended in spans if begun <= came < ended), "after")].append(delay)
+    everything = [delay for delays in by_service.values() for delay in delays]
+    rows = [_row(name, by_service[name]) for name in ("before", *BESIDE, *ON_THE_WAY, "after")] + [_row("all", everything)]
+    print_table(
+        f"{arguments.sessions} live calls while everything is restarted: delay of finals, ms", ("under way", "finals", "p50", "p99", "longest"), rows
+    )
+    whole = sum(caller.is_whole for caller in callers)
+    connections = sum(caller.live.connections for caller in callers)
+    print(f"\n{whole} of {len(callers)} calls heard every word once and in order; {complete} are stored whole; {connections} connections in all.")
+    for caller in callers:
+        if not caller.is_whole:
+            print(f"  call {caller.number}: {len(caller.finals)} finals of {len(caller.fed) // SECOND_BYTES}, {caller.error or 'no error'}")
+    write_json("rolling", {"sessions": len(callers), "whole": whole, "stored": complete, "connections": connections, "rows": rows})
+    raise SystemExit(0 if whole == complete == len(callers) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The two tasks of a connection, one that reads and one that writes: whichever ends first decides how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+@asynccontextmanager
+async def one_has_ended(*tasks: asyncio.Task[Any]) -> AsyncIterator[None]:
+    """Entered when one of them has ended, however. Left, all of them are over, and what they raised belongs to who awaited them inside."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

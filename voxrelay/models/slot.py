@@ -1,0 +1,185 @@
+"""The engines of one task in one process: the one in use, perhaps a candidate, and those that open sessions still hold.
+
+A stage asks for a session's engine when the session opens, and again whenever it saves the session between two utterances; what it
+saves names the model. So a model changes at a checkpoint and nowhere else, and a replay has the models that the first run had
+(docs/adr/0010). Threads: stages and calls take and leave from any thread; one thread alone, the follower's, exchanges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Generic, Protocol, TypeVar
+
+from voxrelay.engines import EngineUnusable
+from voxrelay.errors import Unavailable
+from voxrelay.events import Engine, ModelActivated
+from voxrelay.telemetry import MODEL_LOADS, fields
+
+log = logging.getLogger(__name__)
+
+
+class Exchangeable(Protocol):
+    """What an engine needs for it: a name, and an end."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    def close(self) -> None: ...
+
+
+EngineType = TypeVar("EngineType", bound=Exchangeable)
+
+
+@dataclass(slots=True, eq=False)
+class Loaded(Generic[EngineType]):
+    """A model that is ready. ``model`` is empty for the engine that the settings name; ``identity`` is what results say of it."""
+
+    model: str
+    engine: EngineType
+    holders: int = 0
+
+    @property
+    def identity(self) -> Engine:
+        engine = self.engine.engine
+        return replace(engine, version=f"{engine.version}+{self.model}") if self.model else engine
+
+
+class EngineSlot(Generic[EngineType]):
+    """``load`` makes a model's engine, warm, and raises ``EngineUnusable`` when it cannot; without it nothing can be exchanged."""
+
+    def __init__(self, task: str, configured: EngineType, load: Callable[[str], EngineType] | None = None) -> None:
+        self.task = task
+        self._load, self._lock = load, Lock()
+        self._decision = ModelActivated(task)  # what is in force here: only models that are loaded
+        self._ready: dict[str, Loaded[EngineType]] = {"": Loaded("", configured)}
+
+    # --- stages and calls ----------------------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> EngineType:
+        """The engine of most sessions, for questions that take no time."""
+        with self._lock:
+            return self._ready[self._decision.model].engine
+
+    def take(self, session_id: str) -> Loaded[EngineType]:
+        """The engine for a session that opens. Whoever takes one leaves it."""
+        with self._lock:
+            return self._held(self._chosen(session_id))
+
+    def take_again(self, session_id: str, model: str) -> Loaded[EngineType]:
+        """The engine a saved session had: loaded for it where it must be, else the one in use, which is logged."""
+        with self._lock:
+            if model in self._ready:
+                return self._held(model)
+        try:
+            fresh = self._made(model)
+        except EngineUnusable as error:
+            log.error("A saved session goes on with another model than it had.", extra=fields(task=self.task, model=model, reason=str(error)))
+            return self.take(session_id)
+        with self._lock:
+            known = self._ready.setdefault(model, fresh)
+            held = self._held(model)
+        if known is not fresh:
+            fresh.engine.close()
+        return held
+
+    def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]:
+        """What the session has from here on: the same, or the model that has been activated since; the other is left."""
+        with self._lock:
+            chosen = self._chosen(session_id)
+            if chosen == held.model:
+                return held
+            fresh = self._held(chosen)
+        self.leave(held)
+        return fresh
+
+    def leave(self, held: Loaded[EngineType]) -> None:
+        """An engine that nobody holds and no decision names is closed."""
+        with self._lock:
+            held.holders -= 1
+            unused = self._unused()
+        _close(unused)
+
+    # --- the follower ----------------------------------------------------------------------------------------------------------
+
+    def exchange(self, wanted: ModelActivated) -> ModelActivated:
+        """Load what is wanted beside what there is, then let sessions have it. The decision now in force: the old one where nothing changed.
+
+        Raises ``EngineUnusable`` with one sentence when a model cannot be loaded; all stays as it was.
+        """
+        fresh: dict[str, Loaded[EngineType]] = {}
+        try:
+            for model in {wanted.model, *((wanted.candidate,) if wanted.candidate else ())}:
+                if model not in self._ready:
+                    fresh[model] = self._made(model)
+        except EngineUnusable:
+            _close(list(fresh.values()))
+            raise
+        with self._lock:
+            for model, loaded in fresh.items():
+                self._ready.setdefault(model, loaded)
+            self._decision = wanted
+            unused = self._unused()
+        _close([*unused, *(loaded for model, loaded in fresh.items() if self._ready.get(model) is not loaded and loaded not in unused)])
+        return wanted
+
+    @property
+    def decision(self) -> ModelActivated:
+        with self._lock:
+            return self._decision
+
+    def models(self) -> set[str]:
+        """Those that are loaded."""
+        with self._lock:
+            return set(self._ready)
+
+    def close(self) -> None:
+        with self._lock:
+            everything = list(self._ready.values())
+        _close(everything)
+
+    # --- inside ----------------------------------------------------------------------------------------------------------------
+
+    def _made(self, model: str) -> Loaded[EngineType]:
+        if self._load is None:
+            raise EngineUnusable(f"The engine for '{self.task}' cannot be exchanged here.")
+        try:
+            loaded = Loaded(model, self._load(model))
+        except (EngineUnusable, Unavailable) as error:
+            MODEL_LOADS.labels(self.task, "failed").inc()
+            raise EngineUnusable(str(error)) from error
+        except Exception as error:  # a library may raise anything over a model it cannot read; the service goes on with what it has
+            MODEL_LOADS.labels(self.task, "failed").inc()
+            log.warning("A model's library failed.", extra=fields(task=self.task, model=model), exc_info=True)
+            raise EngineUnusable(f"The model '{model}' could not be loaded ({type(error).__name__}): check that its files fit its engine.") from error
+        MODEL_LOADS.labels(self.task, "loaded").inc()
+        return loaded
+
+    def _chosen(self, session_id: str) -> str:
+        """The same for a session whoever asks, as long as the decision is: by the hash of its id."""
+        decision = self._decision
+        return decision.candidate if decision.candidate and part_of(session_id) < decision.share else decision.model
+
+    def _held(self, model: str) -> Loaded[EngineType]:
+        loaded = self._ready[model]
+        loaded.holders += 1
+        return loaded
+
+    def _unused(self) -> list[Loaded[EngineType]]:
+        """Takes out what may go. The configured engine stays: it is what a failure falls back to."""
+        named = {"", self._decision.model, self._decision.candidate}
+        return [self._ready.pop(model) for model, loaded in list(self._ready.items()) if loaded.holders <= 0 and model not in named]
+
+
+def part_of(session_id: str) -> float:
+    """Where in [0, 1) a session stands, evenly spread and always the same."""
+    return int.from_bytes(hashlib.blake2b(session_id.encode(), digest_size=8, person=b"share").digest()) / 2**64
+
+
+def _close(unused: list[Loaded[EngineType]]) -> None:
+    for loaded in unused:
+        loaded.engine.close()
