@@ -66,15 +66,18 @@ stack: $(VENV)/dev.stamp services ## all seven services over them, as separate p
 fuzz: $(VENV)/dev.stamp ## hostile input on every surface of a running gateway; CASES=100000 of each kind is the long run, FUZZ_SEED=2 another one
 	@CASES=$(CASES) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 tests/fuzz $(ARGS)
 
+chaos: $(VENV)/dev.stamp ## a bounded fault campaign over a cluster of its own, under ten minutes; ARGS="--repeat 20 --sessions 50 --engine digest" is the long run
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
 evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bundled engines on ../shared/eval
 	@$(BIN)/python -m benchmarks.evaluate
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
 	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
-	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery
 
 clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz evaluate bench clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos evaluate bench clean

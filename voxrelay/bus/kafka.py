@@ -158,7 +158,7 @@ class KafkaBus:
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 500,  # how soon a member learns that partitions are to move
+            "heartbeat.interval.ms": 300,  # how soon a member learns that partitions are to move
             "max.poll.interval.ms": 600_000,
             "queued.max.messages.kbytes": FETCH_KILOBYTES,
             "fetch.wait.max.ms": 100,
@@ -329,7 +329,7 @@ def _sources(positions: list[Position]) -> list[TopicPartition]:
 def _record(message: Message) -> Record:
     error = message.error()
     if error is not None:
-        if error.fatal():
+        if error.fatal() or error.code() == KafkaError._FATAL:
             raise ClientFailed(f"The Kafka client failed for good: {error.str()}.")
         raise Unavailable(f"The Kafka broker reports: {error.str()}.")
     topic, partition, offset = message.topic(), message.partition(), message.offset()
