@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, Message
@@ -301,7 +302,8 @@ class _GroupConsumer(_KafkaConsumer):
 
     def close(self) -> None:
         """Hands its partitions over at once. A member with a lasting name would only be missed when its session with the group has run out."""
-        self.client.unsubscribe()
+        with suppress(KafkaException):  # a client that failed for good has nothing to hand over
+            self.client.unsubscribe()
         deadline = time.monotonic() + LEAVE_WITHIN_S
         while self.client.assignment() and time.monotonic() < deadline:
             self.client.poll(0.05)  # the revocation comes through here
