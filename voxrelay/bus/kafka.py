@@ -24,6 +24,7 @@ from voxrelay.topology import TopicSpec
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
+ASK_AGAIN_AFTER_S = 4.0  # the broker that was asked may have died, and another one leads by then
 QUEUE_MESSAGES = 200_000
 QUEUE_KILOBYTES = 256 * 1024
 RETRY_S = 0.1
@@ -90,23 +91,23 @@ class KafkaBus:
                 starts = self._list_offsets(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # confluent's is untyped
                 ends = self._list_offsets(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
                 return {source: (starts[source], ends[source]) for source in sources}
-            except KafkaException as error:
+            except (KafkaException, TimeoutError) as error:
                 if time.monotonic() > deadline:
-                    raise Unavailable(f"The Kafka broker did not tell the topics' offsets: {error.args[0].str()}.") from error
+                    raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
                 time.sleep(RETRY_S)  # a partition has no leader for a moment after its creation or a broker's death
 
     def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
         ends = self.offsets(sources)
         try:
             found = self._list_offsets(sources, OffsetSpec.for_timestamp(int(time_s * 1000))) if sources else {}
-        except KafkaException as error:
-            raise Unavailable(f"The Kafka broker did not tell the topics' offsets: {error.args[0].str()}.") from error
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
         return {source: offset if offset >= 0 else ends[source][1] for source, offset in found.items()}
 
     def _list_offsets(self, sources: Collection[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         asked = {Position(source.topic, source.partition): which for source in sources}
-        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
-        return {TopicPartition(at.topic, at.partition): answer.result(ANSWER_TIMEOUT_S).offset for at, answer in answers.items()}
+        answers = self._admin.list_offsets(asked, request_timeout=ASK_AGAIN_AFTER_S)
+        return {TopicPartition(at.topic, at.partition): answer.result(ASK_AGAIN_AFTER_S + RETRY_S).offset for at, answer in answers.items()}
 
     def lag(self, group: str, topics: Collection[str]) -> int:
         sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
