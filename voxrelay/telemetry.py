@@ -29,7 +29,6 @@ LABELS: Final = {
     "outcome": "`loaded` or `failed`",
     "version": "a version, as installed",
     "model_digest": "the digest of an engine's weights, as installed",
-    "outcome": "`loaded` or `failed`",
     "part": "`service` for the process itself, `workers` for the engine processes it has started",
 }
 
