@@ -76,7 +76,7 @@ def test_every_variable_is_a_setting(render: Render, example: str) -> None:
     """A misspelt one would be ignored."""
     known = {f"VOXRELAY_{name.upper()}" for name in PlatformSettings.model_fields}
     known |= {f"VOXRELAY_GATEWAY_{name.upper()}" for name in GatewaySettings.model_fields}
-    known |= {"VOXRELAY_TRANSCRIBE_WORKERS", "VOXRELAY_TRANSCRIBE_ENGINE", "VOXRELAY_API_KEY"}
+    known |= {"VOXRELAY_DENOISE_ENGINE", "VOXRELAY_TRANSCRIBE_WORKERS", "VOXRELAY_TRANSCRIBE_ENGINE", "VOXRELAY_API_KEY"}
     for name, pod in render(example).pods():
         for container in pod["containers"]:
             used = {variable["name"] for variable in container["env"] if not variable["name"].startswith("AWS_")}
