@@ -133,6 +133,8 @@ class KafkaBus:
             except (KafkaException, TimeoutError) as error:
                 if time.monotonic() > deadline:
                     raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
+                if isinstance(error, TimeoutError):
+                    self._admin = AdminClient(self._common)  # the old one may go on asking the broker that died
                 time.sleep(RETRY_S)  # a partition has no leader for a moment after its creation or a broker's death
 
     def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
