@@ -99,5 +99,5 @@ def _tell(slot: EngineSlot[Any], before: Engine) -> None:
     """The metric names the engine that most sessions have from here on."""
     with suppress(KeyError):
         ENGINE_INFO.remove(slot.task, before.name, before.version, before.model_digest)
-    now = slot.identity
-    ENGINE_INFO.labels(slot.task, now.name, now.version, now.model_digest).set(1)
+    engine = slot.identity
+    ENGINE_INFO.labels(slot.task, engine.name, engine.version, engine.model_digest).set(1)

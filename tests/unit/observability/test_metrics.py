@@ -36,6 +36,8 @@ BOUNDED = {
     "table.name": "a table of storage/database.py",
     "process": "given to process.main by a service's __main__",
     "version": "the installed distribution's",
+    "slot.task": "what a slot is for, given by a service's compose",
+    "self.task": "what a slot is for, given by a service's compose",
     "engine.name": "an engine that is loaded",
     "engine.version": "an engine that is loaded",
     "engine.model_digest": "an engine that is loaded",
