@@ -313,7 +313,7 @@ def test_a_broker_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_versions_copies_and_leaders() -> None:
     specs = topic_specs(4)
-    whole = {spec.name: TopicState(4, 3, True, spec.config) for spec in specs}
+    whole = {spec.name: TopicState(spec.partitions, 3, True, spec.config) for spec in specs}
     assert codes(broker.topics(_Cluster(whole), specs, 3)) == ["TOPICS_AGREE"]
     lost = whole | {specs[0].name: TopicState(4, 3, False, specs[0].config)}
     assert codes(broker.topics(_Cluster(lost), specs, 3)) == ["TOPICS_OFFLINE"]
