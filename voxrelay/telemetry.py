@@ -25,9 +25,10 @@ LABELS: Final = {
     "table": "a table of the database",
     "kind": "what sort of object it is",
     "engine": "an engine's name, as configured",
+    "task": "what a model that can be exchanged is for: a stage's name",
+    "outcome": "`loaded` or `failed`",
     "version": "a version, as installed",
     "model_digest": "the digest of an engine's weights, as installed",
-    "outcome": "`loaded` or `failed`",
     "part": "`service` for the process itself, `workers` for the engine processes it has started",
 }
 
