@@ -25,7 +25,6 @@ LABELS: Final = {
     "table": "a table of the database",
     "kind": "what sort of object it is",
     "engine": "an engine's name, as configured",
-    "task": "what a model that can be exchanged is for: a stage's name",
     "outcome": "`loaded` or `failed`",
     "version": "a version, as installed",
     "model_digest": "the digest of an engine's weights, as installed",

@@ -15,6 +15,7 @@ from voxrelay.events import LANES, Lane, Payload
 
 Encoding = Literal["protobuf", "json"]
 HOUR_MS = 3_600_000
+FOREVER_MS = 100 * 365 * 24 * HOUR_MS
 DEFAULT_PARTITIONS = 8
 MAX_RECORD_BYTES = 1_000_000  # audio is cut to chunks of at most one second, far below this
 
@@ -181,7 +182,7 @@ class TopicSpec:
 
 def topic_specs(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
     """Every topic of both lanes: facts, their dead letters, and the stages' checkpoints; and the control topics."""
-    specs = [TopicSpec(topic.name, 1, {"cleanup.policy": "compact"}, topic.summary) for topic in CONTROL_TOPICS]
+    specs: list[TopicSpec] = []
     for topic in TOPICS:
         for lane in topic.lanes:
             name = topic.name(lane)
@@ -199,4 +200,6 @@ def topic_specs(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
                 "max.message.bytes": str(8 * MAX_RECORD_BYTES),
             }
             specs.append(TopicSpec(checkpoint_topic(stage, lane), partitions, config, f"Snapshots of {stage.name}'s open sessions."))
+    always = {"cleanup.policy": "compact", "retention.ms": str(FOREVER_MS)}
+    specs += [TopicSpec(topic.name, 1, dict(always), topic.summary) for topic in CONTROL_TOPICS]
     return specs

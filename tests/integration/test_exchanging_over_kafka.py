@@ -1,7 +1,10 @@
-"""The real transcribe stage over a real Kafka: models are exchanged, one fails, the process goes away and another takes over; the words stay."""
+"""The transcribe service over a real Kafka: models are exchanged, one fails, the process is killed and another takes over; the words stay."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -11,14 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from services.transcribe.engine import Transcriber
-from services.transcribe.stage import TranscribeStage
 from tests.published import Finals
-from tests.unit.transcribe.test_exchange import Named
 from tests.unit.transcribe.test_stage import audio
 from voxrelay import codec
 from voxrelay.bus.kafka import KafkaBus
-from voxrelay.engines import EngineUnusable
 from voxrelay.events import (
     Event,
     ModelActivated,
@@ -33,14 +32,12 @@ from voxrelay.models.activations import ActivationLog
 from voxrelay.models.catalogue import ModelEntry
 from voxrelay.models.operations import ModelOperations
 from voxrelay.models.registry import ModelRegistry
-from voxrelay.models.slot import EngineSlot
-from voxrelay.process import ServiceThreads
-from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings
-from voxrelay.topology import AUDIO_DENOISED, TRANSCRIBE, topic_specs
+from voxrelay.topology import AUDIO_DENOISED, topic_specs
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SESSIONS = 12
 CHUNK = 1_600
 WITHIN_S = 60.0
@@ -100,36 +97,39 @@ def bus(kafka_bootstrap: str) -> KafkaBus:
     return bus
 
 
-Serve = Callable[[str], ServiceThreads]
+Serve = Callable[[str], "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def serve(bus: KafkaBus) -> Iterator[Serve]:
-    started: list[ServiceThreads] = []
+def serve(bus: KafkaBus, kafka_bootstrap: str, tmp_path: Path) -> Iterator[Serve]:
+    """The transcribe service as a process of its own, under a name."""
+    started: list[subprocess.Popen[bytes]] = []
 
-    def load(model: str) -> Transcriber:
-        if model == "broken":
-            raise EngineUnusable("The engine 'scripted' needs the library nothing.")
-        return Named(model)
-
-    def start(instance: str) -> ServiceThreads:
-        slot: EngineSlot[Transcriber] = EngineSlot("transcribe", Named("configured"), load)
-        service = Service("transcribe", [StagePart(TRANSCRIBE, lambda _lane: TranscribeStage(slot))], slots=[slot])
-        threads = ServiceThreads(bus, PlatformSettings(instance=instance, lanes=("live",), checkpoint_every=4), [service])
-        threads.start()
-        started.append(threads)
-        return threads
+    def start(instance: str) -> subprocess.Popen[bytes]:
+        own = {
+            "VOXRELAY_KAFKA_BOOTSTRAP": kafka_bootstrap,
+            "VOXRELAY_INSTANCE": instance,
+            "VOXRELAY_MODELS": str(tmp_path),
+            "VOXRELAY_LANES": '["live"]',
+            "VOXRELAY_CHECKPOINT_EVERY": "4",
+            "VOXRELAY_TRANSCRIBE_ENGINE": "digest",
+            "VOXRELAY_LOG_LEVEL": "error",
+        }
+        process = subprocess.Popen([sys.executable, "-m", "tests.integration.exchangeable"], env={**os.environ, **own}, cwd=REPOSITORY)
+        started.append(process)
+        return process
 
     yield start
-    for threads in started:
-        threads.stop()
+    for process in started:
+        process.terminate()
+        process.wait(WITHIN_S)
 
 
 def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bus: KafkaBus, serve: Serve, tmp_path: Path) -> None:
     log, registry = ActivationLog(bus), ModelRegistry(tmp_path)
     operations = ModelOperations(registry, log)
     for name in ("second", "third", "broken"):
-        registry.add(ModelEntry(name, "transcribe", "scripted", "engine", "MIT", ""))
+        registry.add(ModelEntry(name, "transcribe", "digest", "engine", "MIT", "", options={"is_broken": name == "broken"}))
     log.decide(ModelActivated("transcribe"))
     instance = uuid.uuid4().hex[:8]
 
@@ -150,8 +150,9 @@ def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bu
         operations.activate("third", 0.5)
         finals.until(lambda now: now.newest_models == {"second", "third"})
         operations.activate("broken")
-        until("second", "third", "The engine 'scripted' needs the library nothing.")
-        first.stop()
+        until("second", "third", "The model 'broken' could not be loaded (RuntimeError): check that its files fit its engine.")
+        first.kill()
+        first.wait(WITHIN_S)
         serve(instance)
         operations.rollback("transcribe")
         until("second")

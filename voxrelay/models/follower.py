@@ -12,10 +12,10 @@ from typing import Any
 from voxrelay.bus.api import Bus, TopicPartition
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
-from voxrelay.events import Engine, ModelActivated, ModelLoaded
+from voxrelay.events import ModelActivated, ModelLoaded
 from voxrelay.models.activations import ActivationLog, decision_of
 from voxrelay.models.slot import EngineSlot
-from voxrelay.telemetry import ENGINE_INFO, fields
+from voxrelay.telemetry import fields
 from voxrelay.topology import MODEL_ACTIVATED
 
 log = logging.getLogger(__name__)
@@ -78,10 +78,9 @@ class ActivationFollower:
         if slot is None or decision in (slot.decision, self._tried.get(decision.task)):
             return
         self._tried[decision.task] = decision
-        reason, before = "", slot.identity
+        reason = ""
         try:
             slot.exchange(decision)
-            _tell(slot, before)
             log.info(
                 "Another model is in use.", extra=fields(task=slot.task, model=decision.model, candidate=decision.candidate, share=decision.share)
             )
@@ -93,11 +92,3 @@ class ActivationFollower:
             self._log.report(ModelLoaded(slot.task, self._instance, in_force.model, in_force.candidate, reason, time.time()))
         except Unavailable as error:
             log.warning("Which model is in use could not be reported.", extra=fields(task=slot.task, reason=str(error)))
-
-
-def _tell(slot: EngineSlot[Any], before: Engine) -> None:
-    """The metric names the engine that most sessions have from here on."""
-    with suppress(KeyError):
-        ENGINE_INFO.remove(slot.task, before.name, before.version, before.model_digest)
-    now = slot.identity
-    ENGINE_INFO.labels(slot.task, now.name, now.version, now.model_digest).set(1)

@@ -1,6 +1,6 @@
 """transcribe as it is, with an engine whose words are digests of the audio it heard: models of it differ in nothing but their names.
 
-python -m tests.e2e.exchangeable      over Kafka, settings as any service
+python -m tests.integration.exchangeable      over Kafka, settings as any service
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DigestTranscriber:
         self._is_closed = True
 
 
-ENGINES["digest"] = "tests.e2e.exchangeable:DigestTranscriber"
+ENGINES["digest"] = "tests.integration.exchangeable:DigestTranscriber"
 
 if __name__ == "__main__":
     main("transcribe", compose)
