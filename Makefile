@@ -97,12 +97,15 @@ helm-cluster-test: $(VENV)/dev.stamp ## the chart in a real Kubernetes 1.34 cont
 images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every image's packages alone, its command, its health check, its end
 	@$(BIN)/python scripts/images.py
 
+chaos: $(VENV)/dev.stamp ## a bounded fault campaign over a cluster of its own, under ten minutes; ARGS="--repeat 20 --sessions 50 --engine digest" is the long run
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
 evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bundled engines on ../shared/eval
 	@$(BIN)/python -m benchmarks.evaluate
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
 	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
-	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery
 
 observe: $(VENV)/dev.stamp services ## the platform over Kafka under load, watched by a real Prometheus: every dashboard query and alert asked
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/observe $(ARGS)
@@ -111,4 +114,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz helm-test helm-cluster-test images-check evaluate bench observe clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench observe clean

@@ -97,6 +97,5 @@ def compose(platform: PlatformSettings) -> Service:
         add_rpc=partial(add, slot=slot),
         checks={"transcriber": lambda: slot.current.check()},
         close=slot.close,
-        engines={TRANSCRIBE.name: configured.engine},
         models=(f"{configured.engine.name}:{configured.engine.version}",),
     )
