@@ -1,10 +1,9 @@
-"""What every transcriber promises, asked of the bundled one with real speech: finals depend on options and audio alone."""
+"""What the bundled transcriber does besides what every one promises (test_every_engine.py), asked with real speech."""
 
 from __future__ import annotations
 
 import os
 import signal
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,25 +29,6 @@ def test_words_are_right_ordered_and_within_the_utterance(transcriber: Transcrib
     assert not any(character in hypothesis.text for character in "<>[]()+=")
 
 
-@pytest.mark.parametrize("step", [320, 1_600, 7_777])
-def test_streaming_gives_the_final_of_decoding_at_once(transcriber: Transcriber, sentence: Float32Array, step: int) -> None:
-    last, interims = streamed(transcriber, sentence, step)
-    assert last == final(transcriber, sentence)
-    assert interims
-    assert all(earlier.samples <= later.samples for earlier, later in pairwise(interims))
-
-
-def test_surplus_behind_the_end_does_not_matter(transcriber: Transcriber, sentence: Float32Array, cards: Float32Array) -> None:
-    assert streamed(transcriber, sentence, 1_600, surplus=cards[:12_345])[0] == final(transcriber, sentence)
-
-
-def test_a_batch_gives_what_one_by_one_gives(transcriber: Transcriber, sentence: Float32Array, cards: Float32Array) -> None:
-    alone = [final(transcriber, samples) for samples in (sentence, cards, sentence)]
-    streams = [transcriber.open(PLAIN, wants_interims=False, is_urgent=bool(index % 2)) for index in range(3)]
-    work = [Advance(stream, samples, is_last=True) for stream, samples in zip(streams, (sentence, cards, sentence), strict=True)]
-    assert transcriber.advance(work) == alone
-
-
 def test_more_streams_than_recognisers_lose_interims_but_no_final(transcriber: Transcriber, sentence: Float32Array) -> None:
     streams = [transcriber.open(PLAIN, wants_interims=True) for _ in range(4)]
     interims: list[list[Hypothesis]] = [[] for _ in streams]
@@ -71,24 +51,6 @@ def test_vocabulary_makes_an_unknown_name_right_in_its_stream_alone(transcriber:
         final(transcriber, sherburn[:20_000], StreamOptions(vocabulary=("Helstone",)))
         assert final(transcriber, sherburn, asked) == with_name
         assert final(transcriber, sherburn) == before
-
-
-@pytest.mark.parametrize(
-    "samples",
-    [
-        NOTHING,
-        np.zeros(10, dtype=np.float32),
-        np.zeros(1_599, dtype=np.float32),
-        np.zeros(48_000, dtype=np.float32),
-        np.full(32_000, np.nan, dtype=np.float32),
-        np.full(32_000, np.inf, dtype=np.float32),
-        np.full(32_000, 7.0, dtype=np.float32),
-    ],
-    ids=["nothing", "ten samples", "under a block", "silence", "not a number", "infinite", "clipped"],
-)
-def test_audio_without_speech_gives_an_empty_final(transcriber: Transcriber, samples: Float32Array) -> None:
-    hypothesis = final(transcriber, samples)
-    assert (hypothesis.text, hypothesis.words, hypothesis.samples) == ("", (), samples.size)
 
 
 @pytest.mark.parametrize("level", [0.001, 0.01, 0.05])
