@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/opencontainers/go-digest"
@@ -26,7 +27,10 @@ func main() {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	found, err := dockerfile2llb.DockerfileLint(context.Background(), text, dockerfile2llb.ConvertOpt{MetaResolver: emptyImages{}})
+	source := llb.NewSourceMap(nil, os.Args[1], "Dockerfile", text)
+	source.Definition = &llb.Definition{}
+	options := dockerfile2llb.ConvertOpt{MetaResolver: emptyImages{}, SourceMap: source}
+	found, err := dockerfile2llb.DockerfileLint(context.Background(), text, options)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

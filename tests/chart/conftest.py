@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from local_cluster import obtaining
+from chart_checks import obtaining
 
 CHART = Path(__file__).resolve().parents[2] / "deploy" / "helm" / "voxrelay"
 EXAMPLES = ("minimal", "small", "production", "gpu")

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import yaml
-from local_cluster import obtaining
+from chart_checks import obtaining
 
 from tests.chart.conftest import needs
 

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from local_cluster import obtaining
-from local_cluster.validation import Schemas
+from chart_checks import obtaining
+from chart_checks.validation import Schemas
 
 from tests.chart.conftest import CHART, EXAMPLES, Render, run_helm, template
 
