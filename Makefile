@@ -103,6 +103,9 @@ bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engin
 	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery
 
+rolling: $(VENV)/dev.stamp services ## every service restarted, one after another, under 50 live calls; ARGS='--sessions 10' for fewer
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.rolling $(ARGS)
+
 observe: $(VENV)/dev.stamp services ## the platform over Kafka under load, watched by a real Prometheus: every dashboard query and alert asked
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/observe $(ARGS)
 
@@ -110,4 +113,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos helm-test images-check evaluate bench observe clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos helm-test images-check evaluate bench rolling observe clean
