@@ -1,6 +1,6 @@
 """Plays deploy/Dockerfile without Docker: every COPY and pip line of the building stages in fresh folders, then each image's command.
 
-    python scripts/images.py [SERVICE ...]
+    python scripts/images.py [IMAGE ...]      # the seven services; denoise-gpu, 3 GB of packages, only where it is named
 
 What it shows: the pinned set of every image resolves and installs alone, without a compiler; the weights come and are the right ones; the
 service starts from these packages only, in an empty folder, and answers the image's own health check; SIGTERM ends it with status 0. What it
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import dockerfile
 from local_services.processes import free_port
-from requirements_files import EXTRAS
+from local_services.stack import SERVICES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAPPED = ("/opt/voxrelay", "/wheels", "/models", "/source", "/data")  # folders of an image, which lie under one folder of ours here
@@ -156,7 +156,7 @@ def main() -> int:
             images = Images(Path(scratch))
             images.play("weights")
             print(f"{'image':12}{'packages MB':>12}{'healthy s':>12}")
-            for service in sys.argv[1:] or EXTRAS:
+            for service in sys.argv[1:] or SERVICES:
                 seconds = images.run(service)
                 print(f"{service:12}{images.megabytes(service):12.0f}{seconds:12.1f}", flush=True)
                 if service != "projector":  # the weights' stage is made from it

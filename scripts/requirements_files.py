@@ -19,21 +19,24 @@ FOLDER = REPOSITORY / "requirements"
 HEAD = "# What the image of {service} installs: extras {extras} of pyproject.toml at the versions of constraints.txt. Made by `make fmt`.\n"
 # The extras of pyproject.toml behind each image. The projector's image also runs `voxrelay topics`, `database` and `keys`.
 EXTRAS = {
-    "gateway": ("kafka", "gateway", "storage"),
-    "denoise": ("kafka", "denoise"),
-    "diarize": ("kafka",),
-    "transcribe": ("kafka", "transcribe"),
-    "classify": ("kafka", "classify"),
-    "synth": ("kafka", "synth"),
-    "projector": ("kafka", "storage"),
+    "gateway": ("kafka", "tracing", "gateway", "storage"),
+    "denoise": ("kafka", "tracing", "denoise"),
+    "denoise-gpu": ("kafka", "tracing", "denoise"),
+    "diarize": ("kafka", "tracing"),
+    "transcribe": ("kafka", "tracing", "transcribe"),
+    "classify": ("kafka", "tracing", "classify"),
+    "synth": ("kafka", "tracing", "synth"),
+    "projector": ("kafka", "tracing", "storage"),
 }
+GPU_SUFFIX = "-gpu"  # such an image has the packages of requirements/onnxruntime-gpu.txt in place of this one
+REPLACED_BY_GPU = "onnxruntime"
 # Images run on Linux with the Python of deploy/Dockerfile, whatever machine this runs on.
 IMAGE_ENVIRONMENT = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64", "python_version": "3.11"}
 
 
-def pinned_versions() -> dict[str, str]:
-    """Canonical name to version, as constraints.txt has them."""
-    lines = (FOLDER / "constraints.txt").read_text().splitlines()
+def pinned_versions(file: str = "constraints.txt") -> dict[str, str]:
+    """Canonical name to version, as a file has them."""
+    lines = (FOLDER / file).read_text().splitlines()
     return {canonicalize_name(name): version for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", "\n".join(lines), re.MULTILINE)}
 
 
@@ -59,11 +62,15 @@ def requirements_of(service: str) -> str:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     lines = [*project["dependencies"], *(line for extra in EXTRAS[service] for line in project["optional-dependencies"][extra])]
     versions = pinned_versions()
-    names = sorted(closure([Requirement(line) for line in lines]))
-    missing = [name for name in names if name not in versions]
+    names = closure([Requirement(line) for line in lines])
+    if service.endswith(GPU_SUFFIX):
+        of_gpu = pinned_versions("onnxruntime-gpu.txt")
+        names = names - {REPLACED_BY_GPU} | of_gpu.keys()
+        versions |= of_gpu
+    missing = [name for name in sorted(names) if name not in versions]
     if missing:
         raise SystemExit(f"requirements/constraints.txt does not pin {', '.join(missing)}: add them.")
-    return HEAD.format(service=service, extras=", ".join(EXTRAS[service])) + "".join(f"{name}=={versions[name]}\n" for name in names)
+    return HEAD.format(service=service, extras=", ".join(EXTRAS[service])) + "".join(f"{name}=={versions[name]}\n" for name in sorted(names))
 
 
 def main() -> None:

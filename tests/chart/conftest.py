@@ -56,7 +56,9 @@ class Rendered:
 
     def pods(self) -> list[tuple[str, Object]]:
         """Name and pod specification of everything that runs."""
-        return [(thing["metadata"]["name"], thing["spec"]["template"]["spec"]) for thing in [*self.all("Deployment"), *self.all("Job")]]
+        templates = [(thing, thing["spec"]["template"]) for thing in [*self.all("Deployment"), *self.all("Job")]]
+        templates += [(thing, thing["spec"]["jobTemplate"]["spec"]["template"]) for thing in self.all("CronJob")]
+        return [(thing["metadata"]["name"], template["spec"]) for thing, template in templates]
 
     def container(self, deployment: str) -> Object:
         (container,) = self.one("Deployment", deployment)["spec"]["template"]["spec"]["containers"]

@@ -10,6 +10,7 @@ import pytest
 from services.gateway.settings import GatewaySettings
 from tests.chart.conftest import EXAMPLES, Render
 from voxrelay.settings import PlatformSettings
+from voxrelay.storage.retention import RetentionSettings
 
 pytestmark = pytest.mark.parametrize("example", EXAMPLES)
 SERVICES = ("gateway", "denoise", "diarize", "transcribe", "classify", "synth", "projector")
@@ -76,7 +77,8 @@ def test_every_variable_is_a_setting(render: Render, example: str) -> None:
     """A misspelt one would be ignored."""
     known = {f"VOXRELAY_{name.upper()}" for name in PlatformSettings.model_fields}
     known |= {f"VOXRELAY_GATEWAY_{name.upper()}" for name in GatewaySettings.model_fields}
-    known |= {"VOXRELAY_TRANSCRIBE_WORKERS", "VOXRELAY_TRANSCRIBE_ENGINE", "VOXRELAY_API_KEY"}
+    known |= {"VOXRELAY_DENOISE_ENGINE", "VOXRELAY_TRANSCRIBE_WORKERS", "VOXRELAY_TRANSCRIBE_ENGINE", "VOXRELAY_API_KEY"}
+    known |= {f"VOXRELAY_RETENTION_{name.upper()}" for name in RetentionSettings.model_fields}
     for name, pod in render(example).pods():
         for container in pod["containers"]:
             used = {variable["name"] for variable in container["env"] if not variable["name"].startswith("AWS_")}

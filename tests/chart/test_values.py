@@ -131,6 +131,17 @@ def test_tls_at_the_gateway_is_asked_by_tls(render: Render) -> None:
     assert rendered.container("voxrelay-denoise-live")["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
 
 
+def test_old_recordings_are_deleted_once_a_day_where_an_age_is_set(render: Render) -> None:
+    assert render("minimal").all("CronJob") == []
+    (job,) = render("minimal", "retention.textDays=90").all("CronJob")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["voxrelay", "retention", "run"]
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert (values["VOXRELAY_RETENTION_AUDIO_DAYS"], values["VOXRELAY_RETENTION_TEXT_DAYS"]) == ("0", "90")
+    assert {"VOXRELAY_DATABASE_URL", "VOXRELAY_OBJECT_STORE_URL", "VOXRELAY_KAFKA_BOOTSTRAP", "AWS_SECRET_ACCESS_KEY"} <= values.keys()
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+
+
 def test_two_releases_share_no_name_and_no_selector(render: Render) -> None:
     one, two = render("minimal"), render("minimal", release="other")
     assert not {(t["kind"], t["metadata"]["name"]) for t in one.objects} & {(t["kind"], t["metadata"]["name"]) for t in two.objects}

@@ -21,6 +21,7 @@ from voxrelay.probe import Probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGES = dockerfile.read()
+TARGETS = (*SERVICES, "denoise-gpu")
 
 
 @pytest.fixture
@@ -34,10 +35,10 @@ def test_every_stage_starts_from_a_fixed_version_or_from_another_stage() -> None
         assert stage.base in IMAGES.stages or re.search(r":\d+\.\d+\.\d+-", stage.base), stage.name
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TARGETS)
 def test_an_image_runs_its_service_as_nobody_in_particular(service: str) -> None:
     assert IMAGES.setting(service, "USER") == "10001:10001"
-    assert json.loads(IMAGES.setting(service, "CMD")) == ["python", "-m", f"services.{service}"]
+    assert json.loads(IMAGES.setting(service, "CMD")) == ["python", "-m", f"services.{service.removesuffix('-gpu')}"]
     assert IMAGES.setting(service, "STOPSIGNAL") == "SIGTERM"
     assert "/opt/alive.py" in IMAGES.setting(service, "HEALTHCHECK")
     environment = IMAGES.environment(service)
@@ -45,7 +46,7 @@ def test_an_image_runs_its_service_as_nobody_in_particular(service: str) -> None
     assert not {name for name in environment if re.search("KEY|PASSWORD|SECRET|TOKEN", name)}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TARGETS)
 def test_an_image_has_no_compiler_no_pip_and_only_what_was_copied(service: str) -> None:
     runs = [instruction.rest for stage in IMAGES.lineage(service) for instruction in stage.all("RUN")]
     assert all("apt-get" not in run and "pip install" not in run for run in runs)
@@ -55,19 +56,33 @@ def test_an_image_has_no_compiler_no_pip_and_only_what_was_copied(service: str) 
     assert IMAGES.stages[service].base == "runtime"
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TARGETS)
 def test_an_image_installs_its_own_pinned_set_without_compiling(service: str) -> None:
     runs = [instruction.rest for instruction in IMAGES.stages[f"{service}-build"].all("RUN")]
     assert any(f"--requirement {service}.txt" in run for run in runs)
     assert IMAGES.environment(f"{service}-build")["PIP_ONLY_BINARY"] == ":all:"
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", TARGETS)
 def test_the_pinned_sets_are_up_to_date(service: str) -> None:
     text = (REPOSITORY / "requirements" / f"{service}.txt").read_text()
     assert text == requirements_files.requirements_of(service), "run 'make fmt'"
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9.-]+==[A-Za-z0-9.+!]+", line) for line in lines)
+
+
+def test_the_gpu_image_has_the_same_packages_and_one_onnx_runtime() -> None:
+    cpu, gpu = (requirements_files.pinned_versions(f"denoise{suffix}.txt") for suffix in ("", "-gpu"))
+    assert cpu.items() - gpu.items() == {("onnxruntime", cpu["onnxruntime"])}
+    assert gpu["onnxruntime-gpu"] == cpu["onnxruntime"]
+    assert all(name.startswith("nvidia-") for name in gpu.keys() - cpu.keys() - {"onnxruntime-gpu"})
+    assert IMAGES.environment("denoise-gpu")["VOXRELAY_ONNX_PROVIDER"] == "cuda"
+
+
+def test_compose_runs_the_gpu_image_only_where_it_is_asked_for(composed: dict[str, Any]) -> None:
+    container = composed["denoise-gpu"]
+    assert (container["profiles"], container["build"]["target"]) == (["gpu"], "denoise-gpu")
+    assert container["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
 
 
 def test_nothing_is_fetched_from_an_address() -> None:

@@ -61,6 +61,12 @@
 - {name: VOXRELAY_METRICS_PORT, value: "9100"}
 - {name: VOXRELAY_GRPC_PORT, value: "50051"}
 {{- end }}
+{{- with .root.Values.tracing }}
+{{- if .endpoint }}
+- {name: VOXRELAY_TRACES_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: VOXRELAY_TRACES_RATIO, value: {{ .ratio | quote }}}
+{{- end }}
+{{- end }}
 {{- if eq .workload.service "transcribe" }}
 - name: VOXRELAY_TRANSCRIBE_WORKERS
   valueFrom: {resourceFieldRef: {containerName: transcribe, resource: limits.cpu, divisor: "1"}}
