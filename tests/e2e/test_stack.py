@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -22,26 +21,22 @@ import pytest
 from local_services.stack import Stack
 
 from services.projector.archive import object_name
-from services.projector.projection import ResultProjection
 from tests.e2e.collector import Collector
 from tests.e2e.streaming import Heard, stream
 from voxrelay.bus.api import Record, TopicPartition
 from voxrelay.bus.kafka import KafkaBus
-from voxrelay.runner import ProjectionRunner
 from voxrelay.storage import database
 from voxrelay.storage.objects import ObjectStore
 from voxrelay.storage.views import StoredSession, Views
 from voxrelay.topology import (
     AUDIO_DENOISED,
     AUDIO_RECEIVED,
-    PROJECTOR,
     SEGMENT_CLASSIFIED,
     SEGMENT_DIARIZED,
     SEGMENT_TRANSCRIBED,
     SYNTHESIS_PRODUCED,
     SYNTHESIS_REQUESTED,
     UTTERANCE_DETECTED,
-    ProjectionNode,
     dead_letter_topic,
     edges,
 )
@@ -339,33 +334,3 @@ def test_a_killed_gateway_ends_its_sessions_and_finished_results_are_kept(
     answer = httpx.get(f"{stack.url}/api/sessions/{session_id}", timeout=10).json()
     assert answer["utterances"][0]["transcript"]
     assert not answer["session"]["is_complete"]
-
-
-def test_a_deleted_session_is_gone_and_does_not_come_back(stack: Stack, heard: Heard, bus: KafkaBus, services_environment: Mapping[str, str]) -> None:
-    """Over REST, as a client does; then everything on the log is projected once more, by a projector that has never run before."""
-    session_id = heard.session_id
-    objects = ObjectStore(services_environment["VOXRELAY_OBJECT_STORE_URL"])
-    assert objects.list(f"sessions/{session_id}")
-    deadline = time.monotonic() + PATIENCE_S
-    while (answer := httpx.delete(f"{stack.url}/api/sessions/{session_id}", timeout=30)).status_code == 202 and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert answer.status_code == 200
-    (proof,) = answer.json()["sessions"]
-    assert proof["rows"]["transcripts"] >= 1
-    assert proof["objects"] >= 1
-
-    engine, group = database.connect(services_environment["VOXRELAY_DATABASE_URL"]), f"again-{uuid.uuid4().hex[:8]}"
-    again = ProjectionRunner(bus, ProjectionNode(group, "projector", PROJECTOR.reads), "live", ResultProjection(engine))
-    stop, topics = threading.Event(), [topic.name("live") for topic in PROJECTOR.reads]
-    thread = threading.Thread(target=again.run, args=(stop,))
-    thread.start()
-    while bus.lag(group, topics) and time.monotonic() < deadline + PATIENCE_S:
-        time.sleep(0.5)
-    assert bus.lag(group, topics) == 0
-    stop.set()
-    thread.join()
-    views = Views(engine)
-    assert views.session(session_id) is None
-    assert views.utterances(session_id) == []
-    assert objects.list(f"sessions/{session_id}") == []
-    engine.dispose()

@@ -14,7 +14,7 @@ from services.gateway.access.gate import Gate
 from services.gateway.models import DeletionAnswer, ErrorAnswer
 from voxrelay.errors import Refused
 from voxrelay.runner.tombstones import KEPT_S, OVER_AFTER_S
-from voxrelay.storage.deletion import Deletions, Proof, proof_json
+from voxrelay.storage.deletion import SESSION_ID, Deletions, Proof, proof_json
 
 Forget = Callable[[Sequence[str]], None]
 
@@ -24,7 +24,7 @@ def router(deletions: Deletions, forget: Forget, gate: Gate) -> APIRouter:
     routes = APIRouter(tags=["sessions"], responses={401: {"model": ErrorAnswer}, 404: {"model": ErrorAnswer}})
 
     def delete(session_id: str, caller: Caller) -> Proof:
-        owner = deletions.owner_of(session_id)
+        owner = deletions.owner_of(session_id) if SESSION_ID.fullmatch(session_id) else None
         if owner is None or caller.sees not in (None, owner):
             raise Refused("NOT_FOUND", "There is no session of this id, or nothing of it has been stored yet.")
         deletions.session(session_id, f"key {caller.owner}" if caller.owner else "anybody on this machine")
