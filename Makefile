@@ -27,7 +27,23 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 
 setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv
 
-run: $(VENV)/run.stamp ## the whole platform in one process; with AUDIO=call.wav: stream that file through it and print what was said
+$(VENV)/faster-whisper.stamp: $(VENV)/run.stamp
+	@echo "Installing faster-whisper and its recommended model (490 MB) …"
+	@$(PIP) -e '.[embedded,faster-whisper]'
+	@$(BIN)/voxrelay models pull faster-whisper-small
+	@touch $@
+
+ifdef ENGINE
+ifneq ($(ENGINE),faster-whisper)
+$(error ENGINE can be faster-whisper; leave it out for the bundled engine)
+endif
+run: export VOXRELAY_TRANSCRIBE_ENGINE = $(ENGINE)
+endif
+
+run: $(VENV)/run.stamp $(if $(ENGINE),$(VENV)/$(ENGINE).stamp) ## the whole platform in one process; AUDIO=call.wav prints what was said in a file; ENGINE=faster-whisper hears far better
+ifndef ENGINE
+	@echo "The bundled recogniser is small. 'make run ENGINE=faster-whisper' installs Whisper (490 MB): far fewer errors, about a hundred languages."
+endif
 ifdef AUDIO
 	@$(BIN)/voxrelay listen --file "$(AUDIO)"
 else
@@ -77,12 +93,15 @@ helm-test: $(VENV)/dev.stamp ## the Helm chart: lint, examples, schemas of three
 images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every image's packages alone, its command, its health check, its end
 	@$(BIN)/python scripts/images.py
 
+chaos: $(VENV)/dev.stamp ## a bounded fault campaign over a cluster of its own, under ten minutes; ARGS="--repeat 20 --sessions 50 --engine digest" is the long run
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
 evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bundled engines on ../shared/eval
 	@$(BIN)/python -m benchmarks.evaluate
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
 	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
-	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery
 
 observe: $(VENV)/dev.stamp services ## the platform over Kafka under load, watched by a real Prometheus: every dashboard query and alert asked
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/observe $(ARGS)
@@ -91,4 +110,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz helm-test images-check evaluate bench observe clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos helm-test images-check evaluate bench observe clean

@@ -155,27 +155,12 @@ def _speaker_row(scored: SpeakerErrors) -> dict[str, Any]:
 # --- noise -------------------------------------------------------------------------------------------------------------------
 
 
+STRENGTHS = {"off": 0.0, "automatic": -1.0, "full": 1.0}
+
+
 def noise(data: Path) -> dict[str, Any]:
     """SI-SDR gain and WER of noisy speech: untouched, as denoise decides, and at full strength."""
-    pairs = json.loads((data / "noise" / "pairs.json").read_text())
-    noisy = [samples_of(data / pair["noisy"]) for pair in pairs]
-    clean = [float32_from_pcm_s16le(samples_of(data / pair["clean"])[0]) for pair in pairs]
-    rows: dict[str, Any] = {}
-    with running(("denoise", "transcribe")) as path:
-        for name, strength in (("off", 0.0), ("automatic", -1.0), ("full", 1.0)):
-            outcomes = run(path, noisy, f"noise, suppression {name}", stages=("denoise", "transcribe"), noise_suppression=strength)
-            for pair, (pcm, rate_hz), reference, outcome in zip(pairs, noisy, clean, outcomes, strict=True):
-                row = rows.setdefault(f"{pair['snr_db']} dB", {}).setdefault(name, {"gain_db": [], "words": []})
-                heard = float32_from_pcm_s16le(b"".join(chunk.pcm_s16le for chunk in outcome.denoised))
-                if rate_hz == SAMPLE_RATE_HZ:
-                    row["gain_db"].append(si_sdr_db(reference, heard) - si_sdr_db(reference, float32_from_pcm_s16le(pcm)))
-                row["words"].append(word_errors(pair.get("text", ""), outcome.text))
-    summary = {
-        snr: {
-            name: {"gain_db": round(float(np.mean(row["gain_db"])), 2), "files": len(row["words"])} | _total(row["words"]) for name, row in by.items()
-        }
-        for snr, by in rows.items()
-    }
+    summary = noise_at(data, STRENGTHS)
     print_table(
         "Noisy speech: SI-SDR gain and word error rate by suppression",
         ("SNR", "files", "gain automatic", "gain full", "WER off", "WER automatic", "WER full"),
@@ -193,6 +178,29 @@ def noise(data: Path) -> dict[str, Any]:
     return summary
 
 
+def noise_at(data: Path, strengths: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """By signal-to-noise ratio and name of the strength: mean gain, words and errors."""
+    pairs = json.loads((data / "noise" / "pairs.json").read_text())
+    noisy = [samples_of(data / pair["noisy"]) for pair in pairs]
+    clean = [float32_from_pcm_s16le(samples_of(data / pair["clean"])[0]) for pair in pairs]
+    rows: dict[str, Any] = {}
+    with running(("denoise", "transcribe")) as path:
+        for name, strength in strengths.items():
+            outcomes = run(path, noisy, f"noise, suppression {name}", stages=("denoise", "transcribe"), noise_suppression=strength)
+            for pair, (pcm, rate_hz), reference, outcome in zip(pairs, noisy, clean, outcomes, strict=True):
+                row = rows.setdefault(f"{pair['snr_db']} dB", {}).setdefault(name, {"gain_db": [], "words": []})
+                heard = float32_from_pcm_s16le(b"".join(chunk.pcm_s16le for chunk in outcome.denoised))
+                if rate_hz == SAMPLE_RATE_HZ:
+                    row["gain_db"].append(si_sdr_db(reference, heard) - si_sdr_db(reference, float32_from_pcm_s16le(pcm)))
+                row["words"].append(word_errors(pair.get("text", ""), outcome.text))
+    return {
+        snr: {
+            name: {"gain_db": round(float(np.mean(row["gain_db"])), 2), "files": len(row["words"])} | _total(row["words"]) for name, row in by.items()
+        }
+        for snr, by in rows.items()
+    }
+
+
 # --- suppressors beside each other ---------------------------------------------------------------------------------------------
 
 
@@ -204,23 +212,22 @@ def suppressors(data: Path) -> dict[str, Any]:
         for engine in SUPPRESSORS:
             os.environ["VOXRELAY_DENOISE_ENGINE"] = engine
             try:
-                by_snr = noise(data)
+                by_snr = noise_at(data, STRENGTHS if not rows else {name: STRENGTHS[name] for name in ("automatic", "full")})
             except EngineUnusable as error:
                 _say(f"  {engine} is left out: {error}")
                 continue
-            for name in ("off", "automatic", "full"):
+            for name in next(iter(by_snr.values())):
                 of = [row[name] for row in by_snr.values()]
                 files = sum(row["files"] for row in of)
                 errors = WordErrors(sum(row["errors"] for row in of), sum(row["words"] for row in of))
                 gain_db = sum(row["gain_db"] * row["files"] for row in of) / files
-                if name != "off" or not rows:
-                    rows[f"{engine}, {name}" if name != "off" else "unprocessed"] = {
-                        "files": files,
-                        "gain_db": round(gain_db, 2),
-                        "words": errors.words,
-                        "errors": errors.errors,
-                        "wer": round(errors.rate, 4),
-                    }
+                rows[f"{engine}, {name}" if name != "off" else "unprocessed"] = {
+                    "files": files,
+                    "gain_db": round(gain_db, 2),
+                    "words": errors.words,
+                    "errors": errors.errors,
+                    "wer": round(errors.rate, 4),
+                }
     finally:
         os.environ.pop("VOXRELAY_DENOISE_ENGINE") if before is None else os.environ.update(VOXRELAY_DENOISE_ENGINE=before)
     print_table(

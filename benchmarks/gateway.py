@@ -18,23 +18,20 @@ import resource
 import secrets
 import selectors
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import OUT, print_table, write_json
+from benchmarks import alone
+from benchmarks.report import print_table, write_json, write_shares
 
 RATE_HZ = 16_000
 CHUNK_S = 0.1
 CHUNK = bytes(int(RATE_HZ * CHUNK_S) * 2)
 ADDRESS = f"/ws/v1/transcribe?encoding=linear16&sample_rate={RATE_HZ}&diarize=false&attributes=false"
 BUCKET = re.compile(r'^voxrelay_publish_seconds_bucket\{le="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
-REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -96,38 +93,12 @@ class Callers:
         self._selector.close()
 
 
-@contextmanager
-def gateway_alone() -> Iterator[Any]:
-    """A stack of nothing but the gateway over a broker of its own, pinned to the first core."""
-    from local_services.stack import Stack
-
-    root = OUT / "gateway-services"
-
-    def services(*arguments: str) -> str:
-        command = [sys.executable, str(REPOSITORY / "scripts" / "services"), *arguments, "--root", str(root)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    services("start", "--only", "kafka")
-    try:
-        kafka = json.loads(services("env", "--json", "--only", "kafka"))
-        settings = {
-            "VOXRELAY_DATABASE_URL": f"sqlite:///{OUT / 'gateway.db'}",
-            "VOXRELAY_GATEWAY_MAX_SESSIONS": "5000",
-            "VOXRELAY_GATEWAY_MAX_LAG_S": "1000000",  # no stage runs: every result is late
-            "VOXRELAY_GATEWAY_RESUME_S": "0",
-            "VOXRELAY_GATEWAY_DRAIN_S": "0",
-        }
-        stack = Stack(OUT / "gateway-stack", {**kafka, **settings}, ("gateway",))
-        stack.prepare()
-        stack.start()
-        try:
-            stack.wait_ready()
-            pin(stack)
-            yield stack
-        finally:
-            stack.stop()
-    finally:
-        services("stop", "--wipe")
+SETTINGS = {
+    "VOXRELAY_GATEWAY_MAX_SESSIONS": "5000",
+    "VOXRELAY_GATEWAY_MAX_LAG_S": "1000000",  # no stage runs: every result is late
+    "VOXRELAY_GATEWAY_RESUME_S": "0",
+    "VOXRELAY_GATEWAY_DRAIN_S": "0",
+}
 
 
 def pin(stack: Any) -> None:
@@ -208,17 +179,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--warm-up", type=float, default=10.0)
     arguments = parser.parse_args()
-    sys.path.insert(0, str(REPOSITORY / "scripts"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)), hard))
     rows = []
-    with gateway_alone() as stack:
+    with alone.broker("gateway") as kafka, alone.stack("gateway", kafka, ("gateway",), SETTINGS) as stack:
+        pin(stack)
         for sessions in arguments.sessions:
             rows.append(measure(stack, sessions, arguments.warm_up, arguments.seconds))
             print(json.dumps(rows[-1]), flush=True)
     titles = ("sessions", "p50 ms", "p95 ms", "p99 ms", "cores busy", "memory MB", "acknowledged", "client late ms")
     print_table("Receipt of a chunk to the broker's acknowledgement, one gateway process on one core", titles, [_row(row) for row in rows])
     write_json("gateway", {"rows": rows})
+    lines = {name: [(row["sessions"], row[f"{name}_ms"]) for row in rows] for name in ("p50", "p95", "p99")}
+    write_shares("gateway", titles[0], "ms to the acknowledgement", lines)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Pass-through engines (``benchmarks.passthrough``): every chunk of 100 ms gives one interim message that says how much audio it covers. Latency is
 from sending a chunk to receiving the message that covers it. Over Kafka everything (a broker of its own, gateway, both stages, this client) shares
-the machine; the stages are processes of their own. A broker needs about half a minute of load before it is fast, hence the warm-up.
+the machine; the stages are processes of their own. Its peer is a bare relay through the same broker with as many hops (``benchmarks.relay``).
+A broker needs about half a minute of load before it is fast, hence the warm-up.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import connect
 
-from benchmarks.report import OUT, percentile, print_table, write_json
+from benchmarks import alone
+from benchmarks.report import percentile, print_table, write_json, write_percentiles
 
 RATE_HZ = 16_000
 CHUNK = bytes(RATE_HZ // 10 * 2)
 CHUNK_S = 0.1
 MOST_EMBEDDED = 50
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 async def _session(url: str, start_at: float, seconds: float, measure_from: float, latencies: list[float]) -> None:
@@ -72,39 +73,54 @@ async def measure(url: str, sessions: int, warm_up_s: float, seconds: float) -> 
     return latencies
 
 
+MODULES = {name: ("benchmarks.passthrough", name) for name in ("denoise", "transcribe")}
+HOPS = 3  # gateway, denoise, transcribe, gateway
+
+
+async def measure_relay(url: str, sessions: int, warm_up_s: float, seconds: float) -> list[float]:
+    """The same of the bare relay, whose answers are the chunks themselves."""
+    latencies: list[float] = []
+    start = time.perf_counter() + 2.0
+
+    async def call(start_at: float) -> None:
+        sent: deque[float] = deque()
+        async with connect(url, compression=None, open_timeout=60) as connection:
+
+            async def receive() -> None:
+                for _ in range(int((warm_up_s + seconds) / CHUNK_S)):
+                    await connection.recv()
+                    at = sent.popleft()
+                    if at >= start + warm_up_s:
+                        latencies.append(time.perf_counter() - at)
+
+            receiving = asyncio.create_task(receive())
+            for number in range(int((warm_up_s + seconds) / CHUNK_S)):
+                await asyncio.sleep(max(0.0, start_at + number * CHUNK_S - time.perf_counter()))
+                sent.append(time.perf_counter())
+                await connection.send(CHUNK)
+            await asyncio.wait_for(receiving, 60)
+
+    await asyncio.gather(*(call(start + number * CHUNK_S / sessions) for number in range(sessions)))
+    return latencies
+
+
 @contextmanager
-def over_kafka() -> Iterator[str]:
-    """Gateway and both pass-through stages as processes over a broker of their own: another's sessions have nothing to say to them."""
-    from local_services.stack import Stack
-
-    root = OUT / "overhead-services"
-
-    def services(*arguments: str) -> str:
-        command = [sys.executable, str(REPOSITORY / "scripts" / "services"), *arguments, "--root", str(root)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    services("start", "--only", "kafka")
+def relay(kafka: Mapping[str, str]) -> Iterator[str]:
+    """The bare relay over the same broker, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.relay", str(HOPS)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=alone.REPOSITORY, env={**os.environ, **kafka})
     try:
-        kafka = json.loads(services("env", "--json", "--only", "kafka"))
-        database = {"VOXRELAY_DATABASE_URL": f"sqlite:///{OUT / 'overhead.db'}"}
-        modules = {name: ("benchmarks.passthrough", name) for name in ("denoise", "transcribe")}
-        stack = Stack(OUT / "overhead-stack", {**kafka, **database}, ("gateway", *modules), modules)
-        stack.prepare()
-        stack.start()
-        try:
-            stack.wait_ready()
-            yield stack.url
-        finally:
-            stack.stop()
+        yield f"ws://127.0.0.1:{int(child.stdout.readline() if child.stdout else 0)}"
     finally:
-        services("stop", "--wipe")
+        child.terminate()
+        child.wait(60)
 
 
 @contextmanager
 def embedded() -> Iterator[str]:
     """The embedded platform with the two pass-through stages in place of the bundled ones."""
     command = [sys.executable, "-m", "benchmarks.passthrough_embedded"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**os.environ, "VOXRELAY_LOG_LEVEL": "error"})
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=alone.REPOSITORY, env={**os.environ, "VOXRELAY_LOG_LEVEL": "error"})
     try:
         line = child.stdout.readline() if child.stdout else ""
         yield str(json.loads(line)["url"])
@@ -132,20 +148,31 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=20.0)
     parser.add_argument("--mode", choices=["kafka", "embedded", "both"], default="both")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(REPOSITORY / "scripts"))
-    rows = []
-    for mode, platform in (("kafka", over_kafka), ("embedded", embedded)):
-        if arguments.mode in (mode, "both"):
-            with platform() as url:
+    rows: list[dict[str, Any]] = []
+    seen: dict[str, dict[int, list[float]]] = {}
+
+    def take(mode: str, sessions: int, latencies: list[float]) -> None:
+        seen.setdefault(mode, {})[sessions] = [value * 1000 for value in latencies]
+        rows.append(_figures(mode, sessions, latencies))
+        print(json.dumps(rows[-1]), flush=True)
+
+    if arguments.mode in ("kafka", "both"):
+        with alone.broker("overhead") as kafka:
+            with alone.stack("overhead", kafka, ("gateway", *MODULES), modules=MODULES) as running:
                 for sessions in arguments.sessions:
-                    if mode == "embedded" and sessions > MOST_EMBEDDED:
-                        continue
-                    rows.append(_figures(mode, sessions, asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds))))
-                    print(json.dumps(rows[-1]), flush=True)
+                    take("Kafka", sessions, asyncio.run(measure(running.url, sessions, arguments.warm_up, arguments.seconds)))
+            with relay(kafka) as url:
+                for sessions in arguments.sessions:
+                    take("bare relay", sessions, asyncio.run(measure_relay(url, sessions, arguments.warm_up, arguments.seconds)))
+    if arguments.mode in ("embedded", "both"):
+        with embedded() as url:
+            for sessions in (number for number in arguments.sessions if number <= MOST_EMBEDDED):
+                take("embedded", sessions, asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds)))
     print_table(
         "Socket to result message, pass-through engines", ("bus", "sessions", "chunks", "p50 ms", "p95 ms", "p99 ms"), [_row(r) for r in rows]
     )
     write_json("overhead", {"rows": rows})
+    write_percentiles("overhead", "Socket to result message, pass-through engines", "ms", seen)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,4 +52,54 @@ def write_json(name: str, figures: Mapping[str, Any]) -> Path:
     path = OUT / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n")
     print(f"\nwritten: {path}")
+    return path
+
+
+def write_shares(name: str, across: str, up: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> Path:
+    """Points joined to a line for each name; both axes by powers."""
+
+    def draw(axes: Any) -> None:
+        for label, points in lines.items():
+            axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=label)
+        axes.set_xscale("log")
+        axes.set_xlabel(across)
+
+    return _write_plot(name, up, draw)
+
+
+def write_percentiles(name: str, title: str, unit: str, seen: Mapping[str, Mapping[int, Sequence[float]]]) -> Path:
+    """For each mode and number of sessions the value that a share of all stayed within: what is rare is as wide as what is common."""
+
+    def draw(axes: Any) -> None:
+        for number, (mode, by_sessions) in enumerate(seen.items()):
+            for strength, (sessions, values) in enumerate(by_sessions.items()):
+                ordered = sorted(values)
+                missing = [1 - at / len(ordered) for at in range(len(ordered))]
+                shade = 0.4 + 0.6 * (strength + 1) / len(by_sessions)
+                axes.plot(missing, ordered, color=f"C{number}", alpha=shade, label=f"{mode}, {sessions} sessions")
+        axes.set_xscale("log")
+        axes.set_xlim(1, 1e-4)
+        axes.set_xticks([1, 0.5, 0.1, 0.01, 0.001, 0.0001], ["0", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"])
+        axes.set_xlabel(f"{title}: share within")
+
+    return _write_plot(name, unit, draw)
+
+
+def _write_plot(name: str, up: str, draw: Callable[[Any], None]) -> Path:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 5))
+    draw(axes)
+    axes.set_yscale("log")
+    axes.set_ylabel(up)
+    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    path = OUT / f"{name}.png"
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+    print(f"written: {path}")
     return path

@@ -17,6 +17,7 @@ from services.diarize.settings import DiarizeSettings
 from services.synth.engine import ENGINES as SYNTHESIZERS
 from services.synth.settings import SynthSettings
 from services.transcribe.engine import ENGINES as TRANSCRIBERS
+from services.transcribe.engine import EXTRAS
 from services.transcribe.settings import TranscribeSettings
 from voxrelay.engines import EngineUnusable, adapter
 from voxrelay.settings import Settings, load_settings
@@ -49,7 +50,7 @@ def engines_in_use() -> Iterator[dict[str, str]]:
         name = str(getattr(load_settings(choice.settings), choice.setting))
         problem = ""
         try:
-            adapter(choice.capability, choice.table, name, extra=choice.extra)
+            adapter(choice.capability, choice.table, name, extra=EXTRAS.get(name, choice.extra))
         except EngineUnusable as error:
             problem = str(error)
         except (ImportError, OSError) as error:  # a library that is there but broken, or lacks one of the system's

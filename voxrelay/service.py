@@ -42,5 +42,5 @@ class Service:
     add_rpc: Callable[[Any], Sequence[str]] | None = None
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
-    engines: Mapping[str, Engine] = field(default_factory=dict)  # in use, by what they do: the stage's name, or one like it
+    engines: Mapping[str, Engine] = field(default_factory=dict)  # beside those in slots, by what they do: the stage's name, or one like it
     models: tuple[str, ...] = ()  # what clients may name: engines as name:version, voices by name

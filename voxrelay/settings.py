@@ -28,7 +28,9 @@ class PlatformSettings(Settings):
         None, description="file of further librdkafka settings, name=value a line: TLS, SASL (security.protocol=SASL_SSL, sasl.username=…)"
     )
     partitions: int = Field(8, ge=1, le=1000, description="partitions of every topic; the same on all of them")
-    instance: str = Field("", description="this process's lasting name (a pod's): a restart under it takes its partitions up at once")
+    instance: str = Field(
+        "", description="this process's lasting name (a pod's): a restart under it takes its partitions up at once; of two at once the older one ends"
+    )
     replication: int = Field(1, ge=1, le=7, description="copies the broker keeps of every topic")
     database_url: str = Field("", description="postgresql+psycopg://… ; empty uses SQLite in the data folder")
     object_store_url: str = Field("", description="s3://bucket/prefix, gs://…, az://… or file:///folder; empty uses the data folder")

@@ -25,6 +25,8 @@ LABELS: Final = {
     "table": "a table of the database",
     "kind": "what sort of object it is",
     "engine": "an engine's name, as configured",
+    "task": "what a model that can be exchanged is for: a stage's name",
+    "outcome": "`loaded` or `failed`",
     "version": "a version, as installed",
     "model_digest": "the digest of an engine's weights, as installed",
     "part": "`service` for the process itself, `workers` for the engine processes it has started",
@@ -61,9 +63,6 @@ UNREADABLE_CHECKPOINTS = Counter("voxrelay_unreadable_checkpoints_total", "Sessi
 REWINDS = Counter("voxrelay_rewinds_total", "Times a stage went back to its checkpoints.", ["stage", "lane"])
 THINNED = Counter("voxrelay_interims_thinned_total", "Interim results left out under load.", ["stage"])
 
-# --- which models? ---
-MODEL_LOADS = Counter("voxrelay_model_loads_total", "Models that were to be loaded, by what became of it: loaded or failed.", ["task", "outcome"])
-
 # --- is it full? ---
 BUSY_SECONDS = Counter("voxrelay_busy_seconds_total", "Time a stage was at work on a batch: 1 a second is all there is.", ["stage", "lane"])
 STAGE_SESSIONS = Gauge("voxrelay_stage_sessions", "Sessions a stage holds state for.", ["stage", "lane"])
@@ -85,6 +84,7 @@ REGISTRY.register(Footprint())
 
 # --- what is running? ---
 PROCESS_INFO = Gauge("voxrelay_process_info", "1 for each process, with its version.", ["process", "version"])
+MODEL_LOADS = Counter("voxrelay_model_loads_total", "Models that were to be loaded while the process runs.", ["stage", "outcome"])
 ENGINE_INFO = Gauge("voxrelay_engine_info", "1 for each engine in use.", ["stage", "engine", "version", "model_digest"])
 
 

@@ -1,4 +1,4 @@
 """Faults on purpose: people speak while parts of the platform die, hang, fill up and lose their network, and nothing may be lost, doubled or changed.
 
-``python -m benchmarks.chaos`` (also installed as ``voxrelay-chaos`` in a checkout): see ``__main__``.
+``python -m benchmarks.chaos``: see ``__main__``.
 """

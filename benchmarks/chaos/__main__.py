@@ -35,7 +35,7 @@ from benchmarks.report import OUT, percentile, print_table, write_json  # noqa: 
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="voxrelay-chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--seed", type=int, default=1, help="decides the plan, and to which gateway each caller goes")
     found.add_argument("--rounds", type=int, default=3, help="the faults are shared out over so many runs")
     found.add_argument("--repeat", type=int, default=1, help="the whole plan again with so many seeds, counted up from --seed")

@@ -15,7 +15,7 @@ from voxrelay.storage.database import answering
 from voxrelay.storage.objects import ObjectStore
 
 TABLES = ("utterances", "results", "transcripts", "words", "speaker_segments", "attributes", "stage_finishes", "recordings")
-VARYING = {"session_id", "object", "updated_at", "created_at"}
+VARYING = {"session_id", "object", "updated_at", "created_at", "revision"}  # interims count revisions up, and how many there are is chance
 LOOK_EVERY_S = 0.3
 Key = tuple[str, ...]
 Kept = dict[Key, Any]

@@ -6,7 +6,7 @@ import asyncio
 import io
 import time
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -27,7 +27,7 @@ class Done:
     files: int = 0
     texts: int = 0
     refused: int = 0
-    failures: int = 0
+    failures: list[str] = field(default_factory=list)
 
 
 async def speech(url: str) -> tuple[bytes, int]:
@@ -51,12 +51,18 @@ async def call(url: str, pcm: bytes, rate_hz: int, done: Done) -> None:
 
     talking = asyncio.create_task(talk())
     last = ""
-    async for message in live.messages():
-        last = message["type"]
-        done.finals += last == "final"
-    await talking
+    try:
+        async for message in live.messages():
+            last = message["type"]
+            done.finals += last == "final"
+            if last == "error":
+                done.failures.append(message["error"]["code"])
+    except (OSError, TimeoutError) as error:
+        done.failures.append(type(error).__name__)
+    finally:
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
     done.calls += last == "closed"
-    done.failures += last != "closed"
 
 
 async def run(url: str, callers: int, seconds: float) -> Done:

@@ -59,7 +59,7 @@ def draw(path: Path, title: str, panels: Sequence[tuple[Panel, dict[str, list[Se
                 axes.plot([(moment - start) / 60 for moment in series.times], values, label=_name(legend, series), linewidth=1.2)
         axes.set_ylim(bottom=0)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=6, loc="upper left")
+            axes.legend(fontsize=5, loc="upper left", ncols=2, framealpha=0.4)
     figure.supxlabel("minutes", fontsize=8)
     figure.savefig(path, dpi=80)
 

@@ -146,7 +146,10 @@ class PatientProtocol(H11Protocol):
             if self.cycle.response_started:
                 self.transport.close()
                 return
-        super().send_400_response(msg)
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # an answer to HEAD has no body
+            self.transport.close()
 
     def _look(self) -> None:
         if self.cycle is None and not self.transport.is_closing() and self.transport.get_protocol() is self:

@@ -38,6 +38,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 FALSE_ALARM = "ASGI callable returned without completing handshake."  # uvicorn's, of every WebSocket that is refused with an HTTP answer
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 DRAIN_LOOK_S = 0.2
+SHUTDOWN_S = 10  # after the drain; a client that reads nothing does not keep the gateway from ending
 READY_WITHIN_S = 5.0  # after that it listens all the same, and /ready tells what is missing
 
 
@@ -145,6 +146,7 @@ class GatewayServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_S,
             **(self._tls.uvicorn_options() if self._tls is not None else {}),
         )
         for name in UVICORN_LOGGERS:  # they would write every address with its query, and a key may stand in it

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from services.transcribe.engine import ENGINES, Advance, StreamOptions, Transcriber
+from services.transcribe.engine import ENGINES, EXTRAS, Advance, StreamOptions, Transcriber
 from services.transcribe.rpc import add
 from services.transcribe.settings import TranscribeSettings
 from services.transcribe.stage import TranscribeStage
@@ -20,20 +20,48 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
 
+RECOMMENDED = {"faster-whisper": "faster-whisper-small"}  # the model an engine takes where no other is named
 
-def transcriber(settings: TranscribeSettings, engine: str, **changes: Any) -> Transcriber:
-    """The engine with the service's settings and ``changes`` to them. Raises ``EngineUnusable`` when it cannot be used here."""
-    options: dict[str, Any] = {
+
+def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSettings) -> dict[str, Any]:
+    """What an engine is made with besides its model."""
+    if engine == "faster-whisper":
+        return {
+            "threads": platform.threads_per_engine,
+            "device": settings.device,
+            "compute": settings.compute,
+            "batch": settings.batch,
+            "beam": settings.beam,
+            "is_translating": settings.task == "translate",
+        }
+    return {
         "workers": settings.workers,
         "followed": settings.followed,
         "beam_hmms": settings.beam_hmms,
         "boost": settings.boost,
         "vocabularies": settings.vocabularies,
     }
+
+
+def transcriber(platform: PlatformSettings, settings: TranscribeSettings, engine: str, **changes: Any) -> Transcriber:
+    """The engine with the service's settings and ``changes`` to them. Raises ``EngineUnusable`` when it cannot be used here."""
+    options = {**options_of(engine, platform, settings), **changes}
     try:
-        return cast(Transcriber, load("transcribe", ENGINES, engine, **{**options, **changes}))
+        return cast(Transcriber, load("transcribe", ENGINES, engine, extra=EXTRAS.get(engine, ""), **options))
     except TypeError as error:
         raise EngineUnusable(f"The engine '{engine}' does not take all options of the model ({', '.join(changes)}): correct them.") from error
+
+
+def configured_transcriber(platform: PlatformSettings, settings: TranscribeSettings) -> Transcriber:
+    """What the settings name, with its model where it needs one. Raises ``EngineUnusable``."""
+    name = settings.model or RECOMMENDED.get(settings.engine, "")
+    if name:
+        registry = ModelRegistry(platform.models)
+        engine = registry.entry(name).engine
+        if engine != settings.engine:
+            raise EngineUnusable(f"'{name}' is a model of the engine '{engine}', and VOXRELAY_TRANSCRIBE_ENGINE is '{settings.engine}'.")
+        return transcriber(platform, settings, settings.engine, weights=registry.path(name), model_digest=registry.digest(name))
+    return transcriber(platform, settings, settings.engine)
 
 
 def model(platform: PlatformSettings, settings: TranscribeSettings, name: str) -> Transcriber:
@@ -43,7 +71,7 @@ def model(platform: PlatformSettings, settings: TranscribeSettings, name: str) -
     if entry.task != "transcribe":
         raise EngineUnusable(f"'{name}' is a model for {entry.task} and cannot transcribe.")
     weights: dict[str, Any] = {"weights": registry.path(name), "model_digest": entry.digest} if entry.files else {}
-    made = transcriber(settings, entry.engine, **entry.options, **weights)
+    made = transcriber(platform, settings, entry.engine, **entry.options, **weights)
     try:
         stream = made.open(StreamOptions(), wants_interims=False)
         made.advance([Advance(stream, np.zeros(SAMPLE_RATE_HZ, dtype=np.float32), is_last=True)])
@@ -56,7 +84,7 @@ def model(platform: PlatformSettings, settings: TranscribeSettings, name: str) -
 def compose(platform: PlatformSettings) -> Service:
     """Starts the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     settings = load_settings(TranscribeSettings)
-    configured = transcriber(settings, settings.engine)
+    configured = configured_transcriber(platform, settings)
     slot = EngineSlot("transcribe", configured, partial(model, platform, settings))
 
     def make(lane: Lane) -> TranscribeStage:
@@ -69,6 +97,5 @@ def compose(platform: PlatformSettings) -> Service:
         add_rpc=partial(add, slot=slot),
         checks={"transcriber": lambda: slot.current.check()},
         close=slot.close,
-        engines={TRANSCRIBE.name: configured.engine},
         models=(f"{configured.engine.name}:{configured.engine.version}",),
     )

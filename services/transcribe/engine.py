@@ -9,7 +9,12 @@ from typing import Protocol
 from voxrelay.audio import Float32Array
 from voxrelay.events import Engine, Word
 
-ENGINES: dict[str, str] = {"pocketsphinx": "services.transcribe.engines.pocketsphinx:PocketsphinxTranscriber"}
+ENGINES: dict[str, str] = {
+    "faster-whisper": "services.transcribe.engines.faster_whisper:FasterWhisperTranscriber",
+    "pocketsphinx": "services.transcribe.engines.pocketsphinx:PocketsphinxTranscriber",
+}
+
+EXTRAS = {"faster-whisper": "faster-whisper"}  # of the distribution, where it is not called like the capability
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from voxrelay.events import Attribute, Event, Payload, SessionConfig, SessionOpe
 from voxrelay.storage import database, migrations
 from voxrelay.storage.views import Views
 
+RAW = ("by_word", "sessions_due")  # made by SQL of their own
 VARYING = {"created_at", "updated_at", "completed_at"}
 
 
@@ -52,6 +53,7 @@ def _contents(engine: Engine) -> dict[str, list[dict[str, Any]]]:
 # --- migrations ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection")  # SQLAlchemy reads no index over an expression from SQLite
 def test_migrating_makes_the_schema_of_the_code_and_repeats_harmlessly(empty_database_url: str) -> None:
     assert migrations.current(empty_database_url) == ""
     assert migrations.migrate(empty_database_url) == ("", migrations.newest())
@@ -60,7 +62,7 @@ def test_migrating_makes_the_schema_of_the_code_and_repeats_harmlessly(empty_dat
     engine = database.connect(empty_database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"include_name": lambda name, kind, _: "by_word" not in str(name), "compare_type": True}
+            connection, opts={"include_name": lambda name, kind, _: not any(raw in str(name) for raw in RAW), "compare_type": True}
         )
         assert compare_metadata(context, database.metadata) == []
     engine.dispose()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 
 from services.projector.archive import ArchiveStage, object_name
 from services.projector.housekeeping import Housekeeping
@@ -212,6 +212,30 @@ def test_all_of_a_key_some_at_a_time(engine: Engine, deletions: Deletions, store
     assert [len(proof.sessions) for proof in proofs] == [2, 2, 1]
     assert store.list("sessions") == [object_name("other", "u1")]
     assert all(proof.finished_at for proof in deletions.proofs())
+
+
+def test_what_is_due_is_found_by_an_index(engine: Engine, deletions: Deletions) -> None:
+    """Or each step would read everything that was deleted before."""
+    with engine.begin() as connection:
+        rows = [{"session_id": f"s{n}", "created_at": float(n), "audio_deleted_at": 1.0 if n < 4900 else None} for n in range(5000)]
+        connection.execute(database.sessions.insert(), rows)
+        is_postgresql = engine.dialect.name == "postgresql"
+        if is_postgresql:
+            connection.execute(text("ANALYZE sessions"))
+        due = "SELECT session_id FROM sessions WHERE coalesce(opened_at, created_at) < 4950 AND audio_deleted_at IS NULL"
+        plan = connection.execute(text(f"EXPLAIN {'' if is_postgresql else 'QUERY PLAN '}{due} ORDER BY coalesce(opened_at, created_at) LIMIT 50"))
+        assert "sessions_due_audio_deleted_at" in str(plan.all())
+    assert deletions.count_before(4950.0, ["audio"]) == 50
+
+
+def test_proofs_come_in_order_however_many_there_are(engine: Engine, deletions: Deletions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletion, "MOST_IN_A_PROOF", 2)
+    at_one_moment = Deletions(engine, clock=lambda: 1000.0)
+    for number in range(5):
+        at_one_moment.session(f"s{number}", "somebody")
+    assert len({proof.deletion_id for proof in deletions.proofs()}) == 5
+    assert [proof.deletion_id for proof in deletions.proofs()] == sorted(proof.deletion_id for proof in deletions.proofs())
+    assert list(deletions.proofs(since=1001.0)) == []
 
 
 def test_retention_removes_each_part_in_its_time(engine: Engine, deletions: Deletions, store: ObjectStore) -> None:

@@ -19,7 +19,7 @@ from services.gateway.server import GatewayServer
 from tests.e2e.browser import browser, write_wav
 from tests.e2e.cable import Cable
 from tests.e2e.page import WITHIN_MS, opened, shown_texts, stop, stored_session, wait_for_state, wait_until
-from tests.e2e.streaming import pcm_of, stream
+from tests.e2e.streaming import Heard, pcm_of, stream
 from tests.unit.gateway.conftest import gateways
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -127,6 +127,15 @@ def break_off(page: Page, cable: Cable, unnoticed_ms: int, down_ms: int) -> None
     expect(page.locator("#status")).to_have_text("Listening", timeout=WITHIN_MS)
 
 
+async def _undisturbed(url: str, pcm: bytes, rate_hz: int) -> Heard:
+    """A platform that is late at the moment, on a machine with much to do, is asked again."""
+    while True:
+        heard = await stream(url, pcm, rate_hz)
+        if not any(message["error"]["code"] == "OVERLOADED" for message in heard.of("error")):
+            return heard
+        await asyncio.sleep(heard.of("error")[0]["error"]["retry_after"])
+
+
 @pytest.mark.conformance("browser", "resuming after a lost connection, no word lost or doubled", "done")
 def test_no_word_is_lost_or_doubled_when_the_connection_breaks(chrome: Browser, embedded_url: str) -> None:
     """Cut three times while people speak and once while the last words are waited for; then the same sound once more, undisturbed."""
@@ -158,7 +167,7 @@ def test_no_word_is_lost_or_doubled_when_the_connection_breaks(chrome: Browser, 
     assert session["session"]["audio_seconds"] == pytest.approx(len(pcm) / 2 / rate_hz, abs=0.001)
 
     with ThreadPoolExecutor(1) as beside:  # the browser's loop is this thread's
-        undisturbed = beside.submit(lambda: asyncio.run(stream(embedded_url, pcm, rate_hz, speed=4.0))).result()
+        undisturbed = beside.submit(lambda: asyncio.run(_undisturbed(embedded_url, pcm, rate_hz))).result()
     assert len(undisturbed.finals) >= 3
     assert finals == undisturbed.finals
     assert texts == [final["transcript"] for final in undisturbed.finals if final["transcript"]]

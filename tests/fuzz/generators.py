@@ -153,6 +153,44 @@ def container(rng: Random) -> bytes:
 Message = tuple[str, Any]  # "text", "bytes", "ping" with what is sent; "abort" and "close" end the connection
 
 
+# What clients of each WebSocket say when nothing is wrong with them.
+_SILENCE = base64.b64encode(bytes(3200)).decode()
+GOOD: dict[str, tuple[Any, ...]] = {
+    "/ws/v1/transcribe": (
+        {"type": "configure", "config": {"language": "en", "custom_vocabulary": ["a"]}},
+        {"type": "audio", "data": _SILENCE},
+        {"type": "finalize"},
+        {"type": "keep_alive"},
+    ),
+    "/ws/stream": ({"type": "audio_chunk", "data": [0.0] * 1600}, {"type": "keep_alive"}),
+    "/ws/v1/speak": ({"type": "text", "text": "One. Two. "}, {"type": "flush"}, {"type": "clear"}, {"type": "configure", "config": {"speed": 2}}),
+    "/v1/speak": ({"type": "Speak", "text": "One. Two. "}, {"type": "Flush"}, {"type": "Clear"}),
+    "/v1/listen": ({"type": "KeepAlive"}, {"type": "Finalize"}, {"type": "Configure", "processors": {}}),
+    "/v2/listen": ({"type": "Configure", "thresholds": {"eot_threshold": 0.7}},),
+    "/v1/realtime": (
+        {"type": "session.update", "session": {"type": "transcription"}},
+        {"type": "input_audio_buffer.append", "audio": _SILENCE},
+        {"type": "input_audio_buffer.commit"},
+        {"type": "input_audio_buffer.clear"},
+    ),
+}
+
+
+def good_conversation(rng: Random, path: str) -> list[Message]:
+    """Mostly what the path is for, so that the odd message in it meets a session that has begun."""
+    messages: list[Message] = []
+    for _ in range(rng.randrange(3, 15)):
+        choice = rng.random()
+        if choice < 0.5:
+            messages.append(("bytes", bytes(3200) if rng.random() < 0.8 else rng.randbytes(2 * rng.randrange(1, 2000))))
+        elif choice < 0.9 and path in GOOD:
+            messages.append(("text", json.dumps(rng.choice(GOOD[path]))))
+        else:
+            messages.append(("text", json_text(rng)))
+    messages.append((rng.choice(("end", "end", "close", "abort")), None))
+    return messages
+
+
 def conversation(rng: Random) -> list[Message]:
     """What one client says over one WebSocket."""
     messages: list[Message] = []

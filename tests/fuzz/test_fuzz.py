@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 import re
 from random import Random
+from urllib.parse import quote
 
 import grpc
 import httpx
@@ -23,7 +25,9 @@ from tests.fuzz.conftest import Target
 DOCUMENTED = (501, 503, 504)
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 GONE = (ConnectionError, ConnectionClosed, InvalidHandshake, EOFError)
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0  # of a machine with much else to do
+PLAIN = {"/v1/listen": "?encoding=linear16&sample_rate=16000", "/v2/listen": "?model=flux-general-en&encoding=linear16&sample_rate=16000"}
+PLAIN["/v1/realtime"] = "?intent=transcription"
 
 
 def _is_fine(status: int) -> bool:
@@ -38,10 +42,13 @@ def test_websocket_conversations(target: Target) -> None:
     """Messages of every protocol's kinds and none, audio and damaged containers, on every WebSocket path there is."""
 
     async def attempt(rng: Random) -> None:
-        path = _filled(rng.choice(target.sockets), rng) + generators.query(rng)
+        path = _filled(rng.choice(target.sockets), rng)
+        is_good = rng.random() < 0.5
+        said = generators.good_conversation(rng, path) if is_good else generators.conversation(rng)
+        query = PLAIN.get(path, "") if is_good else generators.query(rng)
         with contextlib.suppress(*GONE):
-            async with connect(f"ws://127.0.0.1:{target.gateway.port}{path}", compression=None, open_timeout=PATIENCE_S) as socket:
-                for form, data in generators.conversation(rng):
+            async with connect(f"ws://127.0.0.1:{target.gateway.port}{path}{query}", compression=None, open_timeout=PATIENCE_S) as socket:
+                for form, data in said:
                     match form:
                         case "text":
                             await socket.send(data.encode("utf-8", "surrogatepass"), text=True)
@@ -62,6 +69,38 @@ def test_websocket_conversations(target: Target) -> None:
                                             pass
 
     target.run("conversations", 500, attempt)
+
+
+def test_resuming(target: Target) -> None:
+    """Sessions whose connections break and come back, with the token they were given or another, and with what they had seen or not."""
+
+    async def visit(rng: Random, query: str) -> str:
+        """The resume token this connection was greeted with, if it was."""
+        token = ""
+        address = f"ws://127.0.0.1:{target.gateway.port}/ws/v1/transcribe{query}"
+        with contextlib.suppress(*GONE):
+            async with connect(address, compression=None, open_timeout=PATIENCE_S) as socket:
+                greeting = json.loads(await socket.recv())
+                token = greeting.get("resume_token", "")
+                for form, data in generators.good_conversation(rng, "/ws/v1/transcribe"):
+                    if form == "close":
+                        await socket.close()
+                    elif form == "end":
+                        await socket.send('{"type":"close_stream"}')
+                    elif form != "abort":
+                        await socket.send(data)
+                socket.transport.abort()
+        return token
+
+    async def attempt(rng: Random) -> None:
+        token = await visit(rng, "")
+        for _ in range(rng.randrange(1, 4)):
+            shown = token if rng.random() < 0.8 else generators.mutated(rng, token.encode()).decode("utf-8", "replace")
+            last = rng.choice(("0", "0", "1", "2", "7", "-1", "", "999999999999", "x", "٣"))
+            more = rng.choice(("", "", "&sample_rate=8000", "&diarize=false", "&custom_vocabulary=a,b", "&encoding=webm"))
+            await visit(rng, f"?resume_token={quote(shown, safe='')}&last_sequence={quote(last)}{more}")
+
+    target.run("resuming", 100, attempt)
 
 
 async def _raw(target: Target, data: bytes, wait_s: float) -> bytes:

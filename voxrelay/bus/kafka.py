@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,7 @@ from voxrelay.topology import TopicSpec
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
+ASK_AGAIN_AFTER_S = 4.0  # the broker that was asked may have died, and another one leads by then
 QUEUE_MESSAGES = 200_000
 QUEUE_KILOBYTES = 256 * 1024
 RETRY_S = 0.1
@@ -128,23 +130,23 @@ class KafkaBus:
                 starts = self._list_offsets(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # confluent's is untyped
                 ends = self._list_offsets(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
                 return {source: (starts[source], ends[source]) for source in sources}
-            except KafkaException as error:
+            except (KafkaException, TimeoutError) as error:
                 if time.monotonic() > deadline:
-                    raise Unavailable(f"The Kafka broker did not tell the topics' offsets: {error.args[0].str()}.") from error
+                    raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
                 time.sleep(RETRY_S)  # a partition has no leader for a moment after its creation or a broker's death
 
     def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
         ends = self.offsets(sources)
         try:
             found = self._list_offsets(sources, OffsetSpec.for_timestamp(int(time_s * 1000))) if sources else {}
-        except KafkaException as error:
-            raise Unavailable(f"The Kafka broker did not tell the topics' offsets: {error.args[0].str()}.") from error
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
         return {source: offset if offset >= 0 else ends[source][1] for source, offset in found.items()}
 
     def _list_offsets(self, sources: Collection[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         asked = {Position(source.topic, source.partition): which for source in sources}
-        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
-        return {TopicPartition(at.topic, at.partition): answer.result(ANSWER_TIMEOUT_S).offset for at, answer in answers.items()}
+        answers = self._admin.list_offsets(asked, request_timeout=ASK_AGAIN_AFTER_S)
+        return {TopicPartition(at.topic, at.partition): answer.result(ASK_AGAIN_AFTER_S + RETRY_S).offset for at, answer in answers.items()}
 
     def lag(self, group: str, topics: Collection[str]) -> int:
         sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
@@ -214,7 +216,7 @@ class KafkaBus:
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 500,  # how soon a member learns that partitions are to move
+            "heartbeat.interval.ms": 300,  # how soon a member learns that partitions are to move
             "max.poll.interval.ms": 600_000,
             "queued.max.messages.kbytes": FETCH_KILOBYTES,
             "fetch.wait.max.ms": 100,
@@ -354,7 +356,8 @@ class _GroupConsumer(_KafkaConsumer):
 
     def close(self) -> None:
         """Hands its partitions over at once. A member with a lasting name would only be missed when its session with the group has run out."""
-        self.client.unsubscribe()
+        with suppress(KafkaException):  # a client that failed for good has nothing to hand over
+            self.client.unsubscribe()
         deadline = time.monotonic() + LEAVE_WITHIN_S
         while self.client.assignment() and time.monotonic() < deadline:
             self.client.poll(0.05)  # the revocation comes through here

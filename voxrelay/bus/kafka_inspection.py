@@ -10,7 +10,10 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from voxrelay.bus.kafka import properties_in
+from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
+from voxrelay.settings import PlatformSettings
 
 _silent = logging.getLogger("voxrelay.kafka_inspection")
 _silent.addHandler(logging.NullHandler())
@@ -90,3 +93,12 @@ class KafkaInspection:
 
 def _ignore(_error: object) -> None:
     """Asked for by librdkafka; the calls raise by themselves."""
+
+
+def inspect(platform: PlatformSettings, timeout_s: float) -> KafkaInspection:
+    """The cluster of these settings. Raises ``EngineUnusable`` for properties that librdkafka does not take."""
+    properties = properties_in(platform.kafka_properties) if platform.kafka_properties else {}
+    try:
+        return KafkaInspection(platform.kafka_bootstrap, timeout_s, properties)
+    except KafkaException as error:
+        raise EngineUnusable(f"Kafka's client does not take these settings: {error.args[0].str()}.") from error

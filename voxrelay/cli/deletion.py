@@ -159,9 +159,9 @@ def _bus(platform: PlatformSettings) -> Bus | None:
     """None where the bus is the memory of 'voxrelay serve': its checkpoints go with the sessions."""
     if not platform.kafka_bootstrap:
         return None
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect  # its library is not there where nothing runs over Kafka
 
-    return KafkaBus(platform.kafka_bootstrap)
+    return connect(platform)
 
 
 def _say_due(count: int, as_json: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
@@ -15,11 +14,9 @@ from voxrelay.doctor import broker, machine, stores
 from voxrelay.doctor.engines import engines
 from voxrelay.doctor.machine import Port
 from voxrelay.doctor.report import Check, Finding, examine, finding
+from voxrelay.engines import EngineUnusable
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import topic_specs
-
-if TYPE_CHECKING:
-    from voxrelay.bus.kafka_inspection import KafkaInspection
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -66,10 +63,14 @@ def _broker_checks(platform: PlatformSettings, timeout_s: float) -> dict[str, Ch
     if not platform.kafka_bootstrap:
         return {"broker": lambda: [finding("BROKER_NOT_USED")]}
     try:
-        from voxrelay.bus.kafka_inspection import KafkaInspection
+        from voxrelay.bus.kafka_inspection import inspect
     except ModuleNotFoundError:
         return {"broker": lambda: [finding("BROKER_LIBRARY_MISSING")]}
-    inspection: KafkaInspection = KafkaInspection(platform.kafka_bootstrap, timeout_s)
+    try:
+        inspection = inspect(platform, timeout_s)
+    except EngineUnusable as error:
+        reason = str(error)
+        return {"broker": lambda: [finding("BROKER_SETTINGS", reason=reason)]}
     return {
         "broker": lambda: broker.broker(inspection, platform.kafka_bootstrap, platform.replication),
         "topics": lambda: broker.topics(inspection, topic_specs(platform.partitions), platform.replication),

@@ -42,9 +42,9 @@ def _operations(url: str, api_key: str) -> ModelOperations | RemoteModels:
     platform = load_settings(PlatformSettings)
     if not platform.kafka_bootstrap:
         return ModelOperations(registry_of(platform), None)
-    from voxrelay.bus.kafka import KafkaBus
+    from voxrelay.bus.kafka import connect
 
-    return ModelOperations(registry_of(platform), ActivationLog(KafkaBus(platform.kafka_bootstrap)))
+    return ModelOperations(registry_of(platform), ActivationLog(connect(platform)))
 
 
 def _deciding(url: str, api_key: str) -> ModelOperations | RemoteModels:

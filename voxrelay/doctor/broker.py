@@ -38,19 +38,23 @@ def topics(inspection: KafkaInspection, specs: Sequence[TopicSpec], replication:
     except Unavailable:
         return [finding("TOPICS_UNSEEN")]
     present = [(spec, there[spec.name]) for spec in specs if spec.name in there]
-    partitions = specs[0].partitions
+    partitions = max(spec.partitions for spec in specs)
     wrong = {
         "TOPICS_MISSING": [spec.name for spec in specs if spec.name not in there],
         "TOPICS_OFFLINE": [spec.name for spec, topic in present if not topic.has_leaders],
-        "TOPICS_PARTITIONS_FEWER": [f"{spec.name} ({topic.partitions})" for spec, topic in present if topic.partitions < spec.partitions],
-        "TOPICS_PARTITIONS_MORE": [f"{spec.name} ({topic.partitions})" for spec, topic in present if topic.partitions > spec.partitions],
+        "TOPICS_PARTITIONS_FEWER": [
+            f"{spec.name} ({topic.partitions} of {spec.partitions})" for spec, topic in present if topic.partitions < spec.partitions
+        ],
+        "TOPICS_PARTITIONS_MORE": [
+            f"{spec.name} ({topic.partitions}, not {spec.partitions})" for spec, topic in present if topic.partitions > spec.partitions
+        ],
         "TOPICS_REPLICATION": [f"{spec.name} ({topic.replication})" for spec, topic in present if topic.replication < replication],
         "TOPICS_CLEANUP": _differing(present, ["cleanup.policy"]),
         "TOPICS_RETENTION": _differing(present, ["retention.ms"]),
         "TOPICS_SETTINGS": _differing(present, sorted({name for spec in specs for name in spec.config} - set(OWN_LINES))),
     }
     found = [finding(code, names=named(names), partitions=partitions, copies=replication) for code, names in wrong.items() if names]
-    return found or [finding("TOPICS_AGREE", topics=len(specs), partitions=partitions)]
+    return found or [finding("TOPICS_AGREE", topics=len(specs))]
 
 
 def groups(inspection: KafkaInspection, lanes: Sequence[Lane]) -> list[Finding]:

@@ -23,8 +23,9 @@ SENTENCES: dict[str, Sentence] = {
     "BROKERS_TOO_FEW": Sentence(
         "broker", "failed", "VOXRELAY_REPLICATION asks for {copies} copies of every topic, brokers: {brokers}: add brokers, or ask for fewer copies."
     ),
+    "BROKER_SETTINGS": Sentence("broker", "failed", "The connection to Kafka cannot be made: {reason}"),
     "BROKER_LIBRARY_MISSING": Sentence("broker", "failed", "The library confluent-kafka is missing: pip install 'voxrelay[kafka]'."),
-    "TOPICS_AGREE": Sentence("topics", "ok", "All {topics} topics are there, with {partitions} partitions each and the settings of this version."),
+    "TOPICS_AGREE": Sentence("topics", "ok", "All {topics} topics are there, with the partitions and settings of this version."),
     "TOPICS_UNSEEN": Sentence("topics", "warning", "The topics were not looked at, as no broker answers: bring the broker up first."),
     "TOPICS_MISSING": Sentence("topics", "failed", "Missing topics: {names}. Run 'voxrelay topics create'."),
     "TOPICS_OFFLINE": Sentence("topics", "failed", "Partitions without a leader: {names}. Bring the brokers that hold them back."),

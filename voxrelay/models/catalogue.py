@@ -128,6 +128,20 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         summary="GTCRN: grouped temporal convolutions, frame by frame",
     ),
     ModelEntry(
+        name="faster-whisper-small",
+        task="transcribe",
+        engine="faster-whisper",
+        source="hf:Systran/faster-whisper-small@536b0662742c02347bc0e980a01041f333bce120",
+        files=(
+            ModelFile("model.bin", "3e305921506d8872816023e4c273e75d2419fb89b24da97b4fe7bce14170d671", 483_546_902),
+            ModelFile("config.json", "b55496ac7940a7ae47d2c01eab40edfd8701feec1229d9cce3b40014383fb828", 2_370),
+            ModelFile("tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab", 2_203_239),
+            ModelFile("vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913", 459_861),
+        ),
+        licence="MIT",
+        summary="Whisper small, about a hundred languages; the recommended one",
+    ),
+    ModelEntry(
         name="pocketsphinx",
         task="transcribe",
         engine="pocketsphinx",

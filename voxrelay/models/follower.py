@@ -12,10 +12,10 @@ from typing import Any
 from voxrelay.bus.api import Bus, TopicPartition
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
-from voxrelay.events import ModelActivated, ModelLoaded
+from voxrelay.events import Engine, ModelActivated, ModelLoaded
 from voxrelay.models.activations import ActivationLog, decision_of
 from voxrelay.models.slot import EngineSlot
-from voxrelay.telemetry import fields
+from voxrelay.telemetry import ENGINE_INFO, fields
 from voxrelay.topology import MODEL_ACTIVATED
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class ActivationFollower:
     def __init__(self, bus: Bus, slots: Sequence[EngineSlot[Any]], instance: str) -> None:
         self._bus, self._instance = bus, instance
         self._slots = {slot.task: slot for slot in slots}
+        self._tried: dict[str, ModelActivated] = {}  # what was followed last: once, whether it could be or not
         self._log = ActivationLog(bus)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="activations", daemon=True)
@@ -74,11 +75,13 @@ class ActivationFollower:
 
     def _follow(self, decision: ModelActivated) -> None:
         slot = self._slots.get(decision.task)
-        if slot is None or slot.decision == decision:
+        if slot is None or decision in (slot.decision, self._tried.get(decision.task)):
             return
-        reason = ""
+        self._tried[decision.task] = decision
+        reason, before = "", slot.identity
         try:
             slot.exchange(decision)
+            _tell(slot, before)
             log.info(
                 "Another model is in use.", extra=fields(task=slot.task, model=decision.model, candidate=decision.candidate, share=decision.share)
             )
@@ -90,3 +93,11 @@ class ActivationFollower:
             self._log.report(ModelLoaded(slot.task, self._instance, in_force.model, in_force.candidate, reason, time.time()))
         except Unavailable as error:
             log.warning("Which model is in use could not be reported.", extra=fields(task=slot.task, reason=str(error)))
+
+
+def _tell(slot: EngineSlot[Any], before: Engine) -> None:
+    """The metric names the engine that most sessions have from here on."""
+    with suppress(KeyError):
+        ENGINE_INFO.remove(slot.task, before.name, before.version, before.model_digest)
+    now = slot.identity
+    ENGINE_INFO.labels(slot.task, now.name, now.version, now.model_digest).set(1)

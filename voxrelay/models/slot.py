@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
 from voxrelay.events import Engine, ModelActivated
-from voxrelay.telemetry import MODEL_LOADS, fields
+from voxrelay.telemetry import ENGINE_INFO, MODEL_LOADS, fields
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class EngineSlot(Generic[EngineType]):
         self._load, self._lock = load, Lock()
         self._decision = ModelActivated(task)  # what is in force here: only models that are loaded
         self._ready: dict[str, Loaded[EngineType]] = {"": Loaded("", configured)}
+        self._told: set[tuple[str, str, str, str]] = set()
+        self._tell()
 
     # --- stages and calls ----------------------------------------------------------------------------------------------------
 
@@ -64,6 +66,12 @@ class EngineSlot(Generic[EngineType]):
         """The engine of most sessions, for questions that take no time."""
         with self._lock:
             return self._ready[self._decision.model].engine
+
+    @property
+    def identity(self) -> Engine:
+        """What results say of that engine."""
+        with self._lock:
+            return self._ready[self._decision.model].identity
 
     def take(self, session_id: str) -> Loaded[EngineType]:
         """The engine for a session that opens. Whoever takes one leaves it."""
@@ -82,6 +90,7 @@ class EngineSlot(Generic[EngineType]):
             return self.take(session_id)
         with self._lock:
             known = self._ready.setdefault(model, fresh)
+            self._tell()
             held = self._held(model)
         if known is not fresh:
             fresh.engine.close()
@@ -101,7 +110,8 @@ class EngineSlot(Generic[EngineType]):
         """An engine that nobody holds and no decision names is closed."""
         with self._lock:
             held.holders -= 1
-            unused = self._unused()
+            if unused := self._unused():
+                self._tell()
         _close(unused)
 
     # --- the follower ----------------------------------------------------------------------------------------------------------
@@ -124,6 +134,7 @@ class EngineSlot(Generic[EngineType]):
                 self._ready.setdefault(model, loaded)
             self._decision = wanted
             unused = self._unused()
+            self._tell()
         _close([*unused, *(loaded for model, loaded in fresh.items() if self._ready.get(model) is not loaded and loaded not in unused)])
         return wanted
 
@@ -158,6 +169,15 @@ class EngineSlot(Generic[EngineType]):
             raise EngineUnusable(f"The model '{model}' could not be loaded ({type(error).__name__}): check that its files fit its engine.") from error
         MODEL_LOADS.labels(self.task, "loaded").inc()
         return loaded
+
+    def _tell(self) -> None:
+        """Which engines are ready here, for whoever watches."""
+        ready = {(self.task, one.name, one.version, one.model_digest) for one in (loaded.identity for loaded in self._ready.values())}
+        for gone in self._told - ready:
+            ENGINE_INFO.remove(*gone)
+        for engine in ready:
+            ENGINE_INFO.labels(*engine).set(1)
+        self._told = ready
 
     def _chosen(self, session_id: str) -> str:
         """The same for a session whoever asks, as long as the decision is: by the hash of its id."""

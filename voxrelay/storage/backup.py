@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, Table, select
+from sqlalchemy.exc import SAWarning
 
 from voxrelay.storage import database, migrations
 from voxrelay.storage.database import answering
@@ -102,7 +104,8 @@ def restore(url: str, objects: ObjectStore, source: ObjectStore) -> Manifest:
                 list(pool.map(lambda entry: _put_back(source, objects, entry), _read_part(source, part)))
         with answering(), engine.begin() as connection:
             tables = MetaData()
-            tables.reflect(connection, only=list(manifest.tables))
+            with warnings.catch_warnings(action="ignore", category=SAWarning):  # SQLite's indices over expressions are of no interest here
+                tables.reflect(connection, only=list(manifest.tables))
             for name, parts in manifest.tables.items():
                 for part in parts:
                     connection.execute(tables.tables[name].insert(), list(_read_part(source, part)))

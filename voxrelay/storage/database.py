@@ -180,6 +180,7 @@ deletions = Table(
     Column("parts", JSON, nullable=False),
     Column("finished_at", Float(53), nullable=True),  # null until the objects of all its sessions are gone
     Index("deletions_by_time", "requested_at", "deletion_id"),
+    Index("deletions_unfinished", "finished_at"),
 )
 deleted_sessions = Table(
     "deleted_sessions",

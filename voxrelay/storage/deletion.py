@@ -27,6 +27,7 @@ SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 MOST_IN_A_PROOF = 50  # sessions that one transaction deletes
 
 _sessions, _deletions, _deleted = database.sessions, database.deletions, database.deleted_sessions
+_OPENED = func.coalesce(_sessions.c.opened_at, _sessions.c.created_at)  # indexed by migration 0003
 MARKS: dict[Part, Column[float]] = {"audio": _sessions.c.audio_deleted_at, "text": _sessions.c.text_deleted_at, "session": _sessions.c.deleted_at}
 TABLES: dict[Part, tuple[Table, ...]] = {
     "audio": (database.recordings,),
@@ -119,11 +120,12 @@ class Deletions:
             for row in rows:
                 self._remove_objects(objects, row)
             finished += len(rows)
-        is_open = select(_deleted.c.deletion_id).where(_deleted.c.deleted_at.is_(None))
-        with answering(), self._engine.begin() as connection:
-            ended = update(_deletions).where(_deletions.c.finished_at.is_(None), _deletions.c.deletion_id.not_in(is_open))
-            connection.execute(ended.values(finished_at=self._clock()))
-        if finished:
+        begun = [row["deletion_id"] for row in self._rows(select(_deletions.c.deletion_id).where(_deletions.c.finished_at.is_(None)))]
+        if begun:
+            is_open = select(_deleted.c.deletion_id).where(_deleted.c.deletion_id.in_(begun), _deleted.c.deleted_at.is_(None))
+            ended = update(_deletions).where(_deletions.c.finished_at.is_(None), _deletions.c.deletion_id.in_(begun))
+            with answering(), self._engine.begin() as connection:
+                connection.execute(ended.where(_deletions.c.deletion_id.not_in(is_open)).values(finished_at=self._clock()))
             _scrub(self._engine)
         return finished
 
@@ -135,11 +137,13 @@ class Deletions:
         """The next of these sessions, in one transaction: marked, so that a projector that writes waits and then drops; their rows removed."""
         now = self._clock()
         deletion_id = f"del_{secrets.token_hex(8)}"
-        due = select(_sessions.c.session_id).where(which, _is_due(parts)).order_by(_sessions.c.session_id).limit(MOST_IN_A_PROOF)
+        due = select(_sessions.c.session_id).where(which, _is_due(parts)).order_by(_OPENED).limit(MOST_IN_A_PROOF)
         with answering(), self._engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 connection.execute(text("PRAGMA secure_delete=ON"))
-            ids = list(connection.execute(due.with_for_update()).scalars())
+            ids: list[str] = []
+            while not ids and (oldest := list(connection.execute(due).scalars())):  # again where another process came first with all of them
+                ids = _locked(connection, oldest, parts)
             if not ids:
                 return None
             for part in parts:
@@ -224,7 +228,7 @@ def lock_sessions(connection: Connection, session_ids: Sequence[str], now: float
 
     Whether nothing of what was said in it may be kept, and nothing of what was heard, by session.
     """
-    upsert(connection, _sessions, [{"session_id": session_id, "created_at": now} for session_id in sorted(set(session_ids))], updates=())
+    upsert(connection, _sessions, [{"session_id": session_id, "created_at": now} for session_id in set(session_ids)], updates=())
     columns = (_sessions.c.session_id, _sessions.c.text_deleted_at, _sessions.c.audio_deleted_at)
     locked = select(*columns).where(_sessions.c.session_id.in_(session_ids)).order_by(_sessions.c.session_id).with_for_update()
     return {row.session_id: (row.text_deleted_at is not None, row.audio_deleted_at is not None) for row in connection.execute(locked)}
@@ -247,11 +251,18 @@ def proof_json(proof: Proof) -> dict[str, Any]:
 
 
 def _opened_before(at: float) -> ColumnElement[bool]:
-    return func.coalesce(_sessions.c.opened_at, _sessions.c.created_at) < at
+    return at > _OPENED
 
 
 def _is_due(parts: Sequence[Part]) -> ColumnElement[bool]:
-    return or_(*(MARKS[part].is_(None) for part in parts))
+    """A session that was deleted whole has all the marks."""
+    return or_(*(MARKS[part].is_(None) for part in (("session",) if "session" in parts else parts)))
+
+
+def _locked(connection: Connection, ids: Sequence[str], parts: Sequence[Part]) -> list[str]:
+    """Those that are still due once we have them, in the order in which the projector locks sessions, too."""
+    still_due = select(_sessions.c.session_id).where(_sessions.c.session_id.in_(ids), _is_due(parts)).order_by(_sessions.c.session_id)
+    return list(connection.execute(still_due.with_for_update()).scalars())
 
 
 def _remove_rows(connection: Connection, ids: Sequence[str], tables: Sequence[Table]) -> tuple[dict[str, dict[str, int]], dict[str, str]]:

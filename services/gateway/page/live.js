@@ -1,5 +1,6 @@
 // The page: what is chosen, what is shown, and one run at a time.
 
+import { Announcer } from "./announcer.js";
 import { Capture } from "./capture.js";
 import { isSendable } from "./connection.js";
 import { LevelMeter } from "./level.js";
@@ -23,8 +24,6 @@ const STARTS = { idle: "Start", live: "Stop", paused: "Stop", reconnecting: "Sto
 const DELAY_IS = "From the end of an utterance's sound to its final words on this page. The silence that tells the server that it is over is in it. The middle of all so far.";
 const LAG_IS = "From the last sound that unfinished words cover to their arrival on this page. The middle of the last twenty.";
 const FIGURES_EVERY_MS = 250;
-const ANNOUNCE_EVERY_MS = 4000;
-const ANNOUNCED_KEPT = 5;
 const SLOW_NETWORK_S = 3;
 const PATIENCE_BEYOND_S = 10; // the server notices a broken connection later than the page, and waits from then on
 const NEAR_THE_END_PX = 120;
@@ -32,6 +31,7 @@ const NEAR_THE_END_PX = 120;
 const $ = (id) => document.getElementById(id);
 const page = { state: "idle", run: null, known: { attributes: {}, languages: [] }, session: null, abort: null };
 const meter = new LevelMeter($("level"));
+const announcer = new Announcer($("announcer"));
 
 // --- what is chosen ---
 
@@ -225,17 +225,8 @@ function count(number, what) {
   return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
-const unannounced = [];
-
 function announce(message) {
-  if (message.transcript) unannounced.push(`${message.speaker ? `${nameOf(message.speaker)}: ` : ""}${message.transcript}`);
-}
-
-// Finals for a screen reader: gathered, so that it is not interrupted at each of them.
-function announceGathered() {
-  if (!unannounced.length) return;
-  $("announcer").append(element("p", "", unannounced.splice(0).join(". ")));
-  while ($("announcer").children.length > ANNOUNCED_KEPT) $("announcer").firstChild.remove();
+  if (message.transcript) announcer.add(`${message.speaker ? `${nameOf(message.speaker)}: ` : ""}${message.transcript}`);
 }
 
 // --- runs ---
@@ -306,7 +297,7 @@ async function startFast(usedKey) {
     if (answer) {
       beginSession(answer.session_id);
       for (const utterance of answer.utterances) page.session.transcript.final(utterance);
-      unannounced.push(`The file is done: ${count(answer.utterances.length, "utterance")}`);
+      announcer.add(`The file is done: ${count(answer.utterances.length, "utterance")}`);
       endSession(answer.audio_seconds, usedKey);
     }
   } catch (error) {
@@ -389,7 +380,6 @@ async function begin() {
   $("delay-figure").title = DELAY_IS;
   $("lag-figure").title = LAG_IS;
   setInterval(showFigures, FIGURES_EVERY_MS);
-  setInterval(announceGathered, ANNOUNCE_EVERY_MS);
   show("idle");
   listDevices();
   try {

@@ -21,6 +21,7 @@ MEDIA_TYPES = {
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "live.js": SCRIPT,
+    "announcer.js": SCRIPT,
     "capture.js": SCRIPT,
     "capture-worklet.js": SCRIPT,
     "connection.js": SCRIPT,

@@ -5,58 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.transcribe.engine import Advance, Hypothesis, StreamOptions, Transcriber
 from services.transcribe.engines.pocketsphinx import PocketsphinxTranscriber
-from tests.speech import read_speech
+from tests.contracts.transcribe.streaming import NOTHING, PLAIN, final, streamed
 from voxrelay.audio import Float32Array
 from voxrelay.errors import Unavailable
-
-NOTHING = np.zeros(0, dtype=np.float32)
-PLAIN = StreamOptions()
-
-
-@pytest.fixture(scope="session")
-def sentence(eval_data: Path) -> Float32Array:
-    """3 s, "he was not an ill disposed young man"."""
-    return read_speech(eval_data / "asr/misc/sense_and_sensibility_01_austen_64kb-0880.wav")
-
-
-@pytest.fixture(scope="session")
-def cards(eval_data: Path) -> Float32Array:
-    """3.5 s, "eight of spades four of clubs seven of hearts"."""
-    return read_speech(eval_data / "asr/misc/cards-005.wav")
-
-
-@pytest.fixture(scope="session")
-def sherburn(eval_data: Path) -> Float32Array:
-    """3 s, "sherburn run his eye slow ..."; the bundled dictionary does not have the name."""
-    return read_speech(eval_data / "asr/librispeech-test-other/3005-163389-0003.flac")[:48_000]
-
-
-def final(transcriber: Transcriber, samples: Float32Array, options: StreamOptions = PLAIN) -> Hypothesis:
-    """All at once, followed by nobody."""
-    stream = transcriber.open(options, wants_interims=False, is_urgent=False)
-    (hypothesis,) = transcriber.advance([Advance(stream, samples, is_last=True)])
-    assert hypothesis is not None
-    return hypothesis
-
-
-def streamed(transcriber: Transcriber, samples: Float32Array, step: int, surplus: Float32Array = NOTHING) -> tuple[Hypothesis, list[Hypothesis]]:
-    """Piece by piece with interims, then behind the end ``surplus``, which is taken back."""
-    stream = transcriber.open(PLAIN, wants_interims=True)
-    interims = []
-    for start in range(0, samples.size, step):
-        interims += transcriber.advance([Advance(stream, samples[start : start + step])])
-    if surplus.size:
-        interims += transcriber.advance([Advance(stream, surplus)])
-    (last,) = transcriber.advance([Advance(stream, NOTHING, is_last=True, surplus_samples=surplus.size)])
-    assert last is not None
-    return last, [interim for interim in interims if interim is not None]
 
 
 def test_words_are_right_ordered_and_within_the_utterance(transcriber: Transcriber, cards: Float32Array) -> None:

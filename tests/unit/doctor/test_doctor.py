@@ -313,9 +313,9 @@ def test_a_broker_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_versions_copies_and_leaders() -> None:
     specs = topic_specs(4)
-    whole = {spec.name: TopicState(4, 3, True, spec.config) for spec in specs}
+    whole = {spec.name: TopicState(spec.partitions, 3, True, spec.config) for spec in specs}
     assert codes(broker.topics(_Cluster(whole), specs, 3)) == ["TOPICS_AGREE"]
-    lost = whole | {specs[0].name: TopicState(4, 3, False, specs[0].config)}
+    lost = whole | {specs[0].name: replace(whole[specs[0].name], has_leaders=False)}
     assert codes(broker.topics(_Cluster(lost), specs, 3)) == ["TOPICS_OFFLINE"]
     assert codes(broker.broker(_Cluster({}, "2.8-IV1"), "kafka:9092", 3)) == ["BROKER_OLD"]
     assert codes(broker.broker(_Cluster({}, ""), "kafka:9092", 3)) == ["BROKER_ANSWERS"]
@@ -330,6 +330,15 @@ def test_the_groups_are_those_that_the_gateway_and_the_topology_name() -> None:
 
     assert broker.GATEWAY_GROUP == GROUP
     assert broker.expected_groups(("live", "bulk")).count("transcribe.bulk") == 1
+
+
+def test_a_connection_that_librdkafka_does_not_take_is_said_without_its_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = tmp_path / "kafka.properties"
+    properties.write_text(f"no.such.setting=yes\nsasl.password={SECRET}\n")
+    monkeypatch.setattr(command, "engines", lambda _: EnginesInUse((), ()))
+    found = command.examination(platform(tmp_path, kafka_bootstrap="127.0.0.1:1", kafka_properties=properties), 10.0)
+    assert "BROKER_SETTINGS" in codes(found)
+    assert SECRET not in str(found)
 
 
 def test_without_the_library_of_kafka_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

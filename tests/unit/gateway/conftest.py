@@ -224,7 +224,9 @@ def gateways() -> Iterator[Callable[..., GatewayServer]]:
         views = Views(database.connect(database_url, is_read_only=True)) if database_url else None
         access = AccessStore(database_url) if database_url else None
         deletions = Deletions(database.connect(database_url)) if database_url else None
-        server = GatewayServer(bus, settings, "127.0.0.1", {}, views, [partial(archive.add, views=views)] if views else (), access, deletions)
+        server = GatewayServer(
+            bus, settings, "127.0.0.1", {}, views, [partial(archive.add, views=views)] if views else (), access, deletions=deletions
+        )
         if beside:
             server._gate._local_secret = beside._gate._local_secret
         server.start()

@@ -162,10 +162,10 @@ async def test_heads_have_a_size(head: bytes, gateway: GatewayServer) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("path", ["/health", "/v1/speak", "/api/process", "/openapi.json"])
-async def test_a_broken_body_is_answered_once_and_no_failure_of_ours(path: str, gateway: GatewayServer, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("call", ["POST /health", "POST /v1/speak", "POST /api/process", "POST /openapi.json", "HEAD /"])
+async def test_a_broken_body_is_answered_once_and_no_failure_of_ours(call: str, gateway: GatewayServer, caplog: pytest.LogCaptureFixture) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
+    head = f"{call} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
     writer.write(f"{head}\r\nno chunk\r\n".encode())
     answer = await asyncio.wait_for(reader.read(), 10)
     assert answer.count(b"HTTP/1.1 ") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
 from services.gateway.conversing import one_has_ended
 
@@ -31,6 +32,17 @@ async def test_what_a_task_raised_comes_to_who_awaits_it_and_nobody_else() -> No
         async with one_has_ended(failing, other):
             await failing
     assert other.cancelled()
+
+
+async def test_that_nothing_can_be_sent_any_more_means_that_the_client_is_gone() -> None:
+    async def told_by_the_other() -> None:
+        raise WebSocketDisconnected('Cannot call "send" once a close message has been sent.')
+
+    writing, reading = asyncio.create_task(told_by_the_other()), asyncio.create_task(asyncio.sleep(3600))
+    with pytest.raises(WebSocketDisconnect) as gone:
+        async with one_has_ended(writing, reading):
+            await writing
+    assert gone.value.code == 1006
 
 
 async def test_who_is_cancelled_while_it_waits_leaves_no_task_behind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from services.gateway.errors import CODES
 from services.gateway.protocols.page import HEADERS, MEDIA_TYPES, content_security_policy
 from services.gateway.server import GatewayServer
 from voxrelay.attributes import BY_NAME
+from voxrelay.cli.live import PASSING
 from voxrelay.storage.access import AccessStore
 
 FOLDER = Path(services.gateway.page.__path__[0])
@@ -121,6 +123,7 @@ def test_the_page_learns_what_it_must_know_without_a_key(make_gateway: Callable[
     assert facts["is_key_needed"] is True
     assert facts["are_results_stored"] is True
     assert facts["languages"] == ["en", "de"]
+    assert facts["resume_s"] == 30.0
     assert facts["attributes"]["pitch_hz"] == {"meaning": BY_NAME["pitch_hz"].meaning, "unit": "Hz"}
     assert facts["attributes"].keys() == BY_NAME.keys()
     assert httpx.get(f"http://127.0.0.1:{keyed.port}/").status_code == 200
@@ -216,6 +219,13 @@ def test_the_attributes_that_have_a_label_exist() -> None:
     assert foremost is not None
     named = set(re.findall(r"^  (\w+):", labels[1], re.MULTILINE)) | set(re.findall(r'"(\w+)"', foremost[1]))
     assert named <= BY_NAME.keys()
+
+
+def test_the_page_tries_again_after_the_same_refusals_as_the_command_line() -> None:
+    passing = re.search(r"const PASSING = (\[.*?\]);", (FOLDER / "connection.js").read_text())
+    assert passing is not None
+    assert tuple(json.loads(passing[1])) == PASSING
+    assert set(PASSING) <= CODES.keys()
 
 
 # What is left of linear RGB: G. M. Machado, M. M. Oliveira and L. A. F. Fernandes, "A physiologically-based model for simulation of color

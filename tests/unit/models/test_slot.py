@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from prometheus_client import generate_latest
 
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Refused, Unavailable
@@ -76,6 +79,22 @@ def test_the_old_model_ends_with_its_last_session_and_the_configured_one_stays(s
     assert two.is_closed
     slot.close()
     assert len(shelf.made) == 2
+
+
+def test_the_engines_that_are_ready_are_told_and_no_other(shelf: Shelf) -> None:
+    slot = EngineSlot("tried", Scripted("configured"), shelf.load)
+
+    def told() -> set[str]:
+        lines = [line for line in generate_latest().decode().splitlines() if line.startswith("voxrelay_engine_info{") and 'stage="tried"' in line]
+        return {re.findall(r'engine="(\w+)"', line)[0] for line in lines}
+
+    assert told() == {"configured"}
+    slot.exchange(use("one"))
+    held = slot.take("s")
+    slot.exchange(use("two"))
+    assert told() == {"configured", "one", "two"}
+    slot.leave(held)
+    assert told() == {"configured", "two"}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ BOUNDED = {
     "self.edge": "a constant of a protocol's file, kept by the session",
     "session.edge": "a constant of a protocol's file, kept by the session",
     "dialect.edge": "a constant of a protocol's file",
+    "self.task": "an engine slot's, given by a service's compose",
+    "*engine": "the task and an engine that is loaded; taken back when it is closed",
     "code": "a key of errors.CODES",
     "refused.code": "a key of errors.CODES",
     "update.code": "a key of errors.CODES",

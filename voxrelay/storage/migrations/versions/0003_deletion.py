@@ -11,11 +11,14 @@ revision = "0003"
 down_revision = "0002"
 
 MARKS = ("audio_deleted_at", "text_deleted_at", "deleted_at")
+# What is due for deletion, the oldest first, without reading what was deleted already.
+DUE = {mark: f"CREATE INDEX sessions_due_{mark} ON sessions (coalesce(opened_at, created_at)) WHERE {mark} IS NULL" for mark in MARKS}
 
 
 def upgrade() -> None:
     for mark in MARKS:
         op.add_column("sessions", sa.Column(mark, sa.Float(precision=53), nullable=True))
+        op.execute(DUE[mark])
     op.create_table(
         "deletions",
         sa.Column("deletion_id", sa.Text(), nullable=False),
@@ -28,6 +31,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("deletion_id"),
     )
     op.create_index("deletions_by_time", "deletions", ["requested_at", "deletion_id"])
+    op.create_index("deletions_unfinished", "deletions", ["finished_at"])
     op.create_table(
         "deleted_sessions",
         sa.Column("deletion_id", sa.Text(), nullable=False),
@@ -47,6 +51,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("deleted_sessions")
     op.drop_table("deletions")
-    with op.batch_alter_table("sessions") as sessions:
-        for mark in MARKS:
-            sessions.drop_column(mark)
+    for mark in MARKS:
+        op.execute(f"DROP INDEX sessions_due_{mark}")
+        op.drop_column("sessions", mark)

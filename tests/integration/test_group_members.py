@@ -1,4 +1,4 @@
-"""A process that ends in order is not missed: its partitions go to the others at once, although its name is a lasting one."""
+"""Members of a group with lasting names: one that ends hands over at once, one whose name another has taken fails instead of waiting for ever."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from voxrelay.bus.api import TopicPartition
 from voxrelay.bus.kafka import KafkaBus
+from voxrelay.errors import Fenced
 from voxrelay.topology import TopicSpec
 
 pytestmark = pytest.mark.services
@@ -55,3 +56,23 @@ def test_a_member_with_a_lasting_name_hands_over_when_it_closes(kafka_bootstrap:
         members[1].poll(1, 0.1)
     assert owners[1].owned == set(range(PARTITIONS))
     members[1].close()
+
+
+def test_a_member_whose_name_another_has_taken_fails_for_good(kafka_bootstrap: str) -> None:
+    """It would never get a record again. The runner passes the failure on, and the process ends to be started anew."""
+    name = f"test.fenced.{uuid.uuid4().hex[:8]}"
+    bus = KafkaBus(kafka_bootstrap, "only")
+    bus.create_topics([TopicSpec(name, 1, {}, "")])
+    former, owner = bus.subscribe(name, [name], Owner()), Owner()
+    deadline = time.monotonic() + WITHIN_S
+    former.poll(1, 1.0)
+    latter = bus.subscribe(name, [name], owner)
+    with pytest.raises(Fenced):
+        while time.monotonic() < deadline:
+            latter.poll(1, 0.1)
+            former.poll(1, 0.1)
+    former.close()
+    while not owner.owned and time.monotonic() < deadline:
+        latter.poll(1, 0.1)
+    assert owner.owned == {0}
+    latter.close()

@@ -1,0 +1,50 @@
+"""Some services as processes over a broker of their own: another's sessions have nothing to say to them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import OUT
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def broker(name: str) -> Iterator[Mapping[str, str]]:
+    """A Kafka broker; what leads to it. ``name`` is the benchmark's."""
+    root = OUT / f"{name}-services"
+
+    def services(*arguments: str) -> str:
+        command = [sys.executable, str(REPOSITORY / "scripts" / "services"), *arguments, "--root", str(root)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    services("start", "--only", "kafka")
+    try:
+        yield json.loads(services("env", "--json", "--only", "kafka"))
+    finally:
+        services("stop", "--wipe")
+
+
+@contextmanager
+def stack(
+    name: str, kafka: Mapping[str, str], services: Sequence[str], settings: Mapping[str, str] | None = None, modules: Mapping[str, Any] | None = None
+) -> Iterator[Any]:
+    """The ``local_services.stack.Stack``, ready. ``modules``: other programs in a service's place."""
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+    from local_services.stack import Stack
+
+    database = {"VOXRELAY_DATABASE_URL": f"sqlite:///{OUT / name}.db"}
+    running = Stack(OUT / f"{name}-stack", {**kafka, **database, **(settings or {})}, services, modules)
+    running.prepare()
+    running.start()
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
