@@ -24,7 +24,7 @@ from voxrelay.storage.objects import ObjectStore
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLED = ("denoise", "diarize", "transcribe", "classify", "projector")
-SEEDS = (1, 2, 3)
+SEEDS = (1,)  # more faults, side by side, are in test_chaos.py
 WITHIN_S = 120.0
 COMPARED = ("utterances", "transcripts", "words", "speaker_segments", "attributes", "stage_finishes")
 VARYING = {"session_id", "audio_url", "updated_at", "created_at", "received_at", "opened_at", "completed_at"}
