@@ -33,6 +33,14 @@ messages: list[dict[str, Any]] = []
 is_over = threading.Event()
 
 
+TURN_WITHIN_S = 60.0
+silence = bytes(len(next(iter(pieces(path)))))
+
+
+def is_turn_over() -> bool:
+    return any(message.get("event") == "EndOfTurn" for message in messages)
+
+
 def take(event: str, value: Any) -> None:
     messages.append({"event_type": event, "class": type(value).__name__} | (json.loads(value.json()) if hasattr(value, "json") else {}))
     if event == "close":
@@ -48,6 +56,10 @@ def synchronous() -> None:
         for piece in pieces(path):
             connection.send_media(piece)
             time.sleep(PIECE_S / PACE)
+        last = time.monotonic() + TURN_WITHIN_S
+        while not is_turn_over() and time.monotonic() < last:  # somebody who listens says nothing
+            connection.send_media(silence)
+            time.sleep(PIECE_S)
         connection.send_close_stream()
         is_over.wait(20)
 
@@ -61,6 +73,10 @@ async def asynchronous() -> None:
         for piece in pieces(path):
             await connection.send_media(piece)
             await asyncio.sleep(PIECE_S / PACE)
+        last = time.monotonic() + TURN_WITHIN_S
+        while not is_turn_over() and time.monotonic() < last:
+            await connection.send_media(silence)
+            await asyncio.sleep(PIECE_S)
         await connection.send_force_end_turn()
         await connection.send_close_stream()
         await asyncio.wait_for(listening, 20)
