@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import select
 
@@ -25,9 +26,9 @@ class Store:
     """Reads straight from the servers, past the proxies. ``environment`` leads to them."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        os.environ.update({name: value for name, value in environment.items() if name.startswith("AWS_")})
         self._engine = database.connect(environment["VOXRELAY_DATABASE_URL"])
-        self._objects = ObjectStore(environment["VOXRELAY_OBJECT_STORE_URL"])
+        with patch.dict(os.environ, {name: value for name, value in environment.items() if name.startswith("AWS_")}):  # for this store alone
+            self._objects = ObjectStore(environment["VOXRELAY_OBJECT_STORE_URL"])
 
     def close(self) -> None:
         self._engine.dispose()

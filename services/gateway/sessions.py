@@ -377,7 +377,8 @@ class SpeechRequest:
         try:
             while True:
                 try:
-                    piece = await asyncio.wait_for(self._pieces.get(), self._hub.settings.stage_timeout_s)
+                    async with asyncio.timeout(self._hub.settings.stage_timeout_s):  # wait_for may swallow a cancellation that meets a piece
+                        piece = await self._pieces.get()
                 except TimeoutError:
                     raise Refused("STAGE_TIMEOUT", "No answer from synth; try again in a moment.") from None
                 if piece is None:
