@@ -16,7 +16,7 @@ from services.gateway.server import GatewayServer
 from voxrelay import tracing
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.engines import EngineUnusable
-from voxrelay.process import ServiceThreads, compose_or_exit, stop_on_signals, trace_or_exit
+from voxrelay.process import ServiceThreads, compose_or_exit, spare_collector, stop_on_signals, trace_or_exit
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage.migrations import migrate
@@ -112,6 +112,7 @@ def main(services: Sequence[str] = SERVICES) -> None:
     except (EngineUnusable, OSError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    spare_collector()
     _announce(arguments.announce, arguments.host, embedded, time.monotonic() - started)
     while not stop.wait(0.2) and not embedded.has_failed:
         pass

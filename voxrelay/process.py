@@ -6,6 +6,7 @@ services at once on the in-memory bus.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 30.0
 LOOK_FOR_BROKER_EVERY_S = 2.0
+COLLECT_AFTER = (10_000, 20, 100)  # objects, young collections, middle ones
 FENCED = "The log serves another process of this name; this one ends: give each its own VOXRELAY_INSTANCE."
 
 
@@ -139,6 +141,17 @@ def stop_on_signals(stop: threading.Event) -> None:
         signal.signal(number, lambda *_: stop.set())
 
 
+def spare_collector() -> None:
+    """Called once everything is loaded. What is there by now stays: the collector of cycles skips it, and looks at young objects less often.
+
+    Every event makes objects that live until the log has them. With the interpreter's defaults a fifth of a full gateway's time went into looking
+    for cycles among them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
 def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     """One service over Kafka until SIGTERM: exit status 0 after a clean drain, 1 when it failed, 2 when it cannot start."""
     platform = load_settings(PlatformSettings)
@@ -171,6 +184,7 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     _wait_for_topics(bus, [service], platform, stop)
     if not stop.is_set():
         threads.start()
+        spare_collector()
         log.info("The service is at work.", extra=fields(service=name, lanes=platform.lanes))
     while not stop.wait(0.5) and not threads.failed.is_set():
         pass

@@ -8,7 +8,7 @@ import threading
 from services.gateway.compose import compose
 from voxrelay import tracing
 from voxrelay.engines import EngineUnusable
-from voxrelay.process import stop_on_signals, trace_or_exit
+from voxrelay.process import spare_collector, stop_on_signals, trace_or_exit
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.telemetry import configure_logging, tell_process
 
@@ -31,6 +31,7 @@ def main() -> None:
     except (EngineUnusable, OSError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    spare_collector()
     while not stop.wait(0.5) and not server.has_failed:
         pass
     failed = server.has_failed
