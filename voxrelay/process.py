@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from voxrelay import tracing
 from voxrelay.bus.api import Bus
@@ -118,20 +119,12 @@ def _wait_for_topics(bus: Bus, services: Sequence[Service], platform: PlatformSe
             stop.wait(LOOK_FOR_BROKER_EVERY_S)
 
 
-def compose_or_exit(compose: Callable[[PlatformSettings], Service], platform: PlatformSettings) -> Service:
-    """The composed service, or one sentence on standard error and exit status 2 when its engine cannot be used."""
+@contextmanager
+def or_exit(*errors: type[Exception]) -> Iterator[None]:
+    """What hinders the start is one sentence on standard error and exit status 2."""
     try:
-        return compose(platform)
-    except EngineUnusable as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def trace_or_exit(platform: PlatformSettings, process: str) -> None:
-    """Traces where they are wanted, or one sentence on standard error and exit status 2 when the library is missing."""
-    try:
-        tracing.configure(platform.traces_endpoint, platform.traces_ratio, process)
-    except EngineUnusable as error:
+        yield
+    except errors as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -160,15 +153,12 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     if not platform.kafka_bootstrap:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)
-    trace_or_exit(platform, name)
-    service = compose_or_exit(compose, platform)
     from voxrelay.bus.kafka import connect
 
-    try:
+    with or_exit(EngineUnusable):
+        tracing.configure(platform.traces_endpoint, platform.traces_ratio, name)
+        service = compose(platform)
         bus = connect(platform)
-    except EngineUnusable as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
     stop = threading.Event()
     stop_on_signals(stop)
     threads = ServiceThreads(bus, platform, [service])

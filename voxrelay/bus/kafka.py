@@ -52,8 +52,13 @@ def _problem(what: str, error: KafkaError) -> Exception:
 _PREFIXES_OF_PROPERTIES = ("security.", "ssl.", "sasl.", "socket.", "broker.address.", "client.", "enable.ssl.", "https.")
 
 
-def properties_in(path: Path) -> dict[str, str]:
-    """The settings of a file, ``name=value`` a line; ``#`` begins a comment line. Raises ``EngineUnusable`` saying what is wrong with it."""
+def properties_in(path: Path | None) -> dict[str, str]:
+    """The settings of a file, ``name=value`` a line; ``#`` begins a comment line; none without a file.
+
+    Raises ``EngineUnusable`` saying what is wrong with it.
+    """
+    if path is None:
+        return {}
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -74,7 +79,7 @@ def properties_in(path: Path) -> dict[str, str]:
 
 def connect(platform: PlatformSettings) -> KafkaBus:
     """The bus of these settings. Raises ``EngineUnusable`` for properties that librdkafka does not take."""
-    properties = properties_in(platform.kafka_properties) if platform.kafka_properties else {}
+    properties = properties_in(platform.kafka_properties)
     try:
         return KafkaBus(platform.kafka_bootstrap, platform.instance, properties)
     except KafkaException as error:
