@@ -24,7 +24,7 @@ from voxrelay.rpc import RpcServer
 from voxrelay.runner import ProjectionRunner, StageRunner
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.telemetry import ENGINE_INFO, configure_logging, fields, tell_process
+from voxrelay.telemetry import configure_logging, fields, tell_process
 from voxrelay.topology import MODEL_ACTIVATED
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,6 @@ class ServiceThreads:
             for projection in service.projections:
                 for lane in platform.lanes:
                     self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
-            for stage, engine in service.engines.items():
-                ENGINE_INFO.labels(stage, engine.name, engine.version, engine.model_digest).set(1)
         slots = [slot for service in services for slot in service.slots]
         instance = platform.instance or f"{socket.gethostname()}-{os.getpid()}"
         self._activations = ActivationFollower(bus, slots, instance) if slots else None

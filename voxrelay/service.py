@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxrelay.events import Engine, Lane
+from voxrelay.events import Lane
 from voxrelay.models.slot import EngineSlot
 from voxrelay.stage import Projection, Stage
 from voxrelay.topology import ProjectionNode, StageNode
@@ -38,9 +38,8 @@ class Service:
     name: str
     stages: Sequence[StagePart] = ()
     projections: Sequence[ProjectionPart] = ()
-    slots: Sequence[EngineSlot[Any]] = ()  # engines that can be exchanged while the service runs
+    slots: Sequence[EngineSlot[Any]] = ()  # its engines, which can be exchanged while it runs
     add_rpc: Callable[[Any], Sequence[str]] | None = None
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
-    engines: Mapping[str, Engine] = field(default_factory=dict)  # beside those in slots, by what they do: the stage's name, or one like it
     models: tuple[str, ...] = ()  # what clients may name: engines as name:version, voices by name

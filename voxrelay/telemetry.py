@@ -18,7 +18,7 @@ from voxrelay.footprint import Footprint
 
 LABELS: Final = {
     "process": "the service that the process runs, `embedded` for all of them",
-    "stage": "a stage or projection of the topology; `gateway` where the gateway thins out, `speech detection` for that engine of denoise",
+    "stage": "a stage or projection of the topology; `gateway` where the gateway thins out; of engines and models the task",
     "lane": "`live` or `bulk`",
     "edge": "a protocol of the gateway",
     "code": "an error code of docs/errors.md",

@@ -160,7 +160,6 @@ class ModelAnswer(BaseModel):
     revision: str = Field(description="what the source pins; empty where only checksums do")
     digest: str = Field(description="SHA-256 of the one file, or of the list of files with theirs; empty where there are none")
     is_installed: bool
-    is_exchangeable: bool = Field(description="whether a model for this task can be activated while services run")
     use: str = Field(description="active, or for which share of sessions it is the candidate; empty when not in use by an activation")
 
 

@@ -17,7 +17,6 @@ from voxrelay.events import ModelActivated, ModelLoaded
 from voxrelay.models.catalogue import ModelEntry
 from voxrelay.topology import MODEL_ACTIVATED, MODEL_LOADED, ControlTopic
 
-EXCHANGEABLE: tuple[str, ...] = ("transcribe",)  # the tasks whose services exchange models while they run
 MOST_EARLIER = 10
 EMPTY_POLLS = 100  # of 0.1 s each, before a log that should have more to say is given up
 MOST_VALUE_BYTES = 64_000
@@ -25,9 +24,8 @@ MOST_VALUE_BYTES = 64_000
 
 def activated(now: ModelActivated, entry: ModelEntry, at: float, share: float = 1.0) -> ModelActivated:
     """The decision for a model: for all sessions, or as a candidate for a share of them. Raises ``Refused``."""
-    if entry.task != now.task or now.task not in EXCHANGEABLE:
-        others = ", ".join(EXCHANGEABLE)
-        raise Refused("INVALID_PARAMETER", f"'{entry.name}' is a model for {entry.task}: models for {others} can be exchanged while services run.")
+    if entry.task != now.task:
+        raise Refused("INVALID_PARAMETER", f"'{entry.name}' is a model for {entry.task}, not for {now.task}.")
     if not 0.0 < share <= 1.0:
         raise Refused("INVALID_PARAMETER", "The share of sessions must be above 0 and at most 1.")
     if share < 1.0:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from voxrelay.events import ModelActivated
-from voxrelay.models.activations import EXCHANGEABLE, ActivationLog, activated, rolled_back
+from voxrelay.models.activations import ActivationLog, activated, rolled_back
 from voxrelay.models.catalogue import ModelEntry
 from voxrelay.models.registry import ModelRegistry
 
@@ -75,6 +75,5 @@ class ModelOperations:
             "revision": entry.revision,
             "digest": entry.digest,
             "is_installed": self.registry.is_installed(entry.name),
-            "is_exchangeable": entry.task in EXCHANGEABLE,
             "use": use,
         }

@@ -1,18 +1,19 @@
 """The engines of one task in one process: the one in use, perhaps a candidate, and those that open sessions still hold.
 
-A stage asks for a session's engine when the session opens, and again whenever it saves the session between two utterances; what it
-saves names the model. So a model changes at a checkpoint and nowhere else, and a replay has the models that the first run had
-(docs/adr/0010). Threads: stages and calls take and leave from any thread; one thread alone, the follower's, exchanges.
+A stage asks for a session's engine when the session opens; where no state of the session is the model's own, again whenever it saves the
+session between two utterances; what it saves names the model. So a model changes at a checkpoint and nowhere else, and a replay has the
+models that the first run had (docs/adr/0010). Threads: stages and calls take and leave from any thread; one thread alone, the follower's,
+exchanges.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
@@ -23,15 +24,20 @@ log = logging.getLogger(__name__)
 
 
 class Exchangeable(Protocol):
-    """What an engine needs for it: a name, and an end."""
+    """What an engine needs for it: a name. One that holds more than memory has an end as well (``Closable``)."""
 
     @property
     def engine(self) -> Engine: ...
 
+
+@runtime_checkable
+class Closable(Protocol):
     def close(self) -> None: ...
 
 
 EngineType = TypeVar("EngineType", bound=Exchangeable)
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(slots=True, eq=False)
@@ -80,20 +86,24 @@ class EngineSlot(Generic[EngineType]):
 
     def take_again(self, session_id: str, model: str) -> Loaded[EngineType]:
         """The engine a saved session had: loaded for it where it must be, else the one in use, which is logged."""
-        with self._lock:
-            if model in self._ready:
-                return self._held(model)
         try:
-            fresh = self._made(model)
+            return self.take_same(model)
         except EngineUnusable as error:
             log.error("A saved session goes on with another model than it had.", extra=fields(task=self.task, model=model, reason=str(error)))
             return self.take(session_id)
+
+    def take_same(self, model: str) -> Loaded[EngineType]:
+        """The engine of a saved session whose state is that model's own. Raises ``EngineUnusable`` when it cannot be had any more."""
+        with self._lock:
+            if model in self._ready:
+                return self._held(model)
+        fresh = self._made(model)
         with self._lock:
             known = self._ready.setdefault(model, fresh)
             self._tell()
             held = self._held(model)
         if known is not fresh:
-            fresh.engine.close()
+            _close([fresh])
         return held
 
     def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]:
@@ -200,6 +210,16 @@ def part_of(session_id: str) -> float:
     return int.from_bytes(hashlib.blake2b(session_id.encode(), digest_size=8, person=b"share").digest()) / 2**64
 
 
-def _close(unused: list[Loaded[EngineType]]) -> None:
+def answers(work: Sequence[tuple[Loaded[EngineType], Item]], ask: Callable[[EngineType, list[Item]], Sequence[Answer]]) -> list[Answer]:
+    """One call an engine for all that is due to it, whichever sessions it is of. In the order of the work."""
+    found: dict[int, Answer] = {}
+    for loaded in dict.fromkeys(loaded for loaded, _ in work):
+        places = [place for place, (owner, _) in enumerate(work) if owner is loaded]
+        found.update(zip(places, ask(loaded.engine, [work[place][1] for place in places]), strict=True))
+    return [found[place] for place in range(len(work))]
+
+
+def _close(unused: Sequence[Loaded[EngineType]]) -> None:
     for loaded in unused:
-        loaded.engine.close()
+        if isinstance(loaded.engine, Closable):
+            loaded.engine.close()
