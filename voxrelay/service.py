@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voxrelay.events import Lane
-from voxrelay.models.slot import EngineSlot
+from voxrelay.models.slot import EngineSlot, EngineSupply
 from voxrelay.stage import Projection, Stage
 from voxrelay.topology import ProjectionNode, StageNode
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPart:
+    """How to make the stage of the model in a slot's shadow."""
+
+    slot: EngineSlot[Any]
+    make: Callable[[EngineSupply[Any]], Stage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,7 @@ class StagePart:
 
     node: StageNode
     make: Callable[[Lane], Stage]
+    shadow: ShadowPart | None = None  # where the node has a topic for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,9 @@ REGISTRY.register(Footprint())
 
 # --- what is running? ---
 PROCESS_INFO = Gauge("voxrelay_process_info", "1 for each process, with its version.", ["process", "version"])
+SHADOW_LEFT_OUT = Counter(
+    "voxrelay_shadow_left_out_total", "Sessions a model in the shadow did not hear to their end: it was too slow, or failed.", ["stage"]
+)
 MODEL_LOADS = Counter("voxrelay_model_loads_total", "Models that were to be loaded while the process runs.", ["stage", "outcome"])
 ENGINE_INFO = Gauge("voxrelay_engine_info", "1 for each engine in use.", ["stage", "engine", "version", "model_digest"])
 

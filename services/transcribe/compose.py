@@ -17,7 +17,7 @@ from voxrelay.events import Lane
 from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
 from voxrelay.models.slot import EngineSlot
-from voxrelay.service import Service, StagePart
+from voxrelay.service import Service, ShadowPart, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
 
@@ -83,7 +83,7 @@ def compose(platform: PlatformSettings) -> Service:
 
     return Service(
         name="transcribe",
-        stages=[StagePart(TRANSCRIBE, make)],
+        stages=[StagePart(TRANSCRIBE, make, ShadowPart(slot, partial(TranscribeStage, is_urgent=False)))],
         slots=[slot],
         add_rpc=partial(add, slot=slot),
         checks={"transcriber": lambda: slot.current.check()},

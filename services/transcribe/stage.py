@@ -26,7 +26,7 @@ from voxrelay.events import (
     StageFinished,
     Word,
 )
-from voxrelay.models.slot import EngineSlot, Loaded, answers
+from voxrelay.models.slot import EngineSupply, Loaded, answers
 from voxrelay.telemetry import ENGINE_SECONDS
 from voxrelay.topology import TRANSCRIBE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece
@@ -87,7 +87,7 @@ _Work = list[tuple[Loaded[Transcriber], Advance]]
 class TranscribeStage:
     """One lane's stage; the transcribers in the slot are shared. ``is_urgent``: somebody waits for the results."""
 
-    def __init__(self, slot: EngineSlot[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
+    def __init__(self, slot: EngineSupply[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
         self._slot, self._is_urgent = slot, is_urgent
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}

@@ -6,19 +6,21 @@ overwrite each other, as with any setting.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from voxrelay.bus.api import Bus, Record, TopicPartition
-from voxrelay.errors import Refused, Unavailable
+from voxrelay.bus.span import read_span
+from voxrelay.errors import Refused
 from voxrelay.events import ModelActivated, ModelLoaded
 from voxrelay.models.catalogue import ModelEntry
-from voxrelay.topology import MODEL_ACTIVATED, MODEL_LOADED, ControlTopic
+from voxrelay.topology import MODEL_ACTIVATED, MODEL_LOADED, STAGES, ControlTopic
 
+SHADOWED: tuple[str, ...] = tuple(stage.asked_as for stage in STAGES if stage.shadow is not None)  # tasks that can have a model in the shadow
 MOST_EARLIER = 10
-EMPTY_POLLS = 100  # of 0.1 s each, before a log that should have more to say is given up
 MOST_VALUE_BYTES = 64_000
 
 
@@ -31,7 +33,8 @@ def activated(now: ModelActivated, entry: ModelEntry, at: float, share: float = 
     if share < 1.0:
         return replace(now, candidate=entry.name, share=share, activated_at=at)
     earlier = now.earlier if entry.name == now.model else (*now.earlier, now.model)[-MOST_EARLIER:]
-    return ModelActivated(now.task, entry.name, earlier=earlier, activated_at=at)
+    stays = replace(now, model=entry.name, candidate="", share=0.0, earlier=earlier, activated_at=at)
+    return replace(stays, shadow="", shadow_share=0.0) if now.shadow == entry.name else stays
 
 
 def rolled_back(now: ModelActivated, at: float) -> ModelActivated:
@@ -40,7 +43,18 @@ def rolled_back(now: ModelActivated, at: float) -> ModelActivated:
         return replace(now, candidate="", share=0.0, activated_at=at)
     if not now.earlier:
         raise Refused("NOT_FOUND", f"No model was activated for '{now.task}': there is nothing to go back to.")
-    return ModelActivated(now.task, now.earlier[-1], earlier=now.earlier[:-1], activated_at=at)
+    return replace(now, model=now.earlier[-1], earlier=now.earlier[:-1], activated_at=at)
+
+
+def shadowed(now: ModelActivated, entry: ModelEntry, at: float, share: float) -> ModelActivated:
+    """The decision that puts a model in the shadow for a share of the live sessions; 0 takes it out again. Raises ``Refused``."""
+    if entry.task != now.task or now.task not in SHADOWED:
+        raise Refused("INVALID_PARAMETER", f"'{entry.name}' is a model for {entry.task}: models for {', '.join(SHADOWED)} can be in the shadow.")
+    if not 0.0 <= share <= 1.0:
+        raise Refused("INVALID_PARAMETER", "The share of sessions must be 0 to 1.")
+    if share == 0.0 and now.shadow != entry.name:
+        raise Refused("NOT_FOUND", f"'{entry.name}' is not in the shadow of '{now.task}'.")
+    return replace(now, shadow=entry.name if share else "", shadow_share=share, activated_at=at)
 
 
 class ActivationLog:
@@ -85,27 +99,14 @@ class ActivationLog:
         self._bus.partitions(topic.name)
         start, end = self._bus.offsets([source])[source]
         newest: dict[bytes, Record] = {}
-        if start == end:
-            return []
-        consumer = self._bus.read({source: start})
-        try:
-            seen, empty = start, 0
-            while seen < end:
-                records = consumer.poll(500, 0.1)
-                empty = 0 if records else empty + 1
-                if empty > EMPTY_POLLS:
-                    raise Unavailable("The log of activated models could not be read.")
-                for record in records:
-                    seen = record.offset + 1
-                    newest[record.key] = record
-        finally:
-            consumer.close()
+        for records in read_span(self._bus, {source: start}, {source: end}, "The log of activated models could not be read."):
+            newest.update((record.key, record) for record in records)
         return list(newest.values())
 
 
 def decision_of(record: Record) -> ModelActivated | None:
-    """None for a tombstone and for what is no decision."""
-    value = _parsed(record)
+    """None for a tombstone and for what is no decision. What a newer version says besides is passed over."""
+    value = _known(ModelActivated, _parsed(record))
     try:
         found = ModelActivated(**{**value, "earlier": tuple(value.get("earlier", ()))}) if value else None
     except TypeError:
@@ -114,11 +115,16 @@ def decision_of(record: Record) -> ModelActivated | None:
 
 
 def _state_of(record: Record) -> ModelLoaded | None:
-    value = _parsed(record)
+    value = _known(ModelLoaded, _parsed(record))
     try:
         return ModelLoaded(**value) if value else None
     except TypeError:
         return None
+
+
+def _known(kind: type[ModelActivated | ModelLoaded], value: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: found for name, found in value.items() if name in names}
 
 
 def _parsed(record: Record) -> dict[str, Any]:

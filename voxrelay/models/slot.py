@@ -54,6 +54,18 @@ class Loaded(Generic[EngineType]):
         return replace(engine, version=f"{engine.version}+{self.model}") if self.model else engine
 
 
+class EngineSupply(Protocol[EngineType]):
+    """What a stage needs of a slot."""
+
+    def take(self, session_id: str) -> Loaded[EngineType]: ...
+
+    def take_again(self, session_id: str, model: str) -> Loaded[EngineType]: ...
+
+    def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]: ...
+
+    def leave(self, held: Loaded[EngineType]) -> None: ...
+
+
 class EngineSlot(Generic[EngineType]):
     """``load`` makes a model's engine, warm, and raises ``EngineUnusable`` when it cannot; without it nothing can be exchanged."""
 
@@ -124,17 +136,41 @@ class EngineSlot(Generic[EngineType]):
                 self._tell()
         _close(unused)
 
+    # --- the shadow ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def shadow(self) -> EngineSupply[EngineType]:
+        """What the stage of the model in the shadow takes its engine from."""
+        return _Shadow(self)
+
+    def is_shadowed(self, session_id: str) -> bool:
+        """Whether the model in the shadow is to hear a session that opens now."""
+        decision = self._decision
+        return bool(decision.shadow) and part_of(session_id, b"shadow") < decision.shadow_share
+
+    def take_shadow(self) -> Loaded[EngineType]:
+        """Raises ``NothingInShadow``."""
+        with self._lock:
+            if not self._decision.shadow:
+                raise NothingInShadow
+            return self._held(self._decision.shadow)
+
     # --- the follower ----------------------------------------------------------------------------------------------------------
 
     def exchange(self, wanted: ModelActivated) -> ModelActivated:
-        """Load what is wanted beside what there is, then let sessions have it. The decision now in force: the old one where nothing changed.
+        """Load what is wanted beside what there is, then let sessions have it. The decision now in force.
 
-        Raises ``EngineUnusable`` with one sentence when a model cannot be loaded; all stays as it was.
+        Raises ``EngineUnusable`` with one sentence when a model cannot be loaded; all stays as it was. But a shadow that cannot be
+        loaded keeps nothing else from changing: then the rest is in force, without it.
         """
+        self._load_and_use(replace(wanted, shadow="", shadow_share=0.0))
+        return self._load_and_use(wanted) if wanted.shadow else wanted
+
+    def _load_and_use(self, wanted: ModelActivated) -> ModelActivated:
         fresh: dict[str, Loaded[EngineType]] = {}
         try:
-            for model in {wanted.model, *((wanted.candidate,) if wanted.candidate else ())}:
-                if model not in self._ready:
+            for model in (wanted.model, wanted.candidate, wanted.shadow):
+                if model and model not in self._ready and model not in fresh:
                     fresh[model] = self._made(model)
         except EngineUnusable:
             _close(list(fresh.values()))
@@ -201,13 +237,36 @@ class EngineSlot(Generic[EngineType]):
 
     def _unused(self) -> list[Loaded[EngineType]]:
         """Takes out what may go. The configured engine stays: it is what a failure falls back to."""
-        named = {"", self._decision.model, self._decision.candidate}
+        named = {"", self._decision.model, self._decision.candidate, self._decision.shadow}
         return [self._ready.pop(model) for model, loaded in list(self._ready.items()) if loaded.holders <= 0 and model not in named]
 
 
-def part_of(session_id: str) -> float:
-    """Where in [0, 1) a session stands, evenly spread and always the same."""
-    return int.from_bytes(hashlib.blake2b(session_id.encode(), digest_size=8, person=b"share").digest()) / 2**64
+class NothingInShadow(LookupError):
+    """It was taken out meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shadow(Generic[EngineType]):
+    """Every session has the model in the shadow; none is saved."""
+
+    slot: EngineSlot[EngineType]
+
+    def take(self, session_id: str) -> Loaded[EngineType]:  # noqa: ARG002  # the same for all
+        return self.slot.take_shadow()
+
+    def take_again(self, session_id: str, model: str) -> Loaded[EngineType]:  # noqa: ARG002  # as above
+        return self.slot.take_shadow()
+
+    def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]:  # noqa: ARG002  # as above
+        return held
+
+    def leave(self, held: Loaded[EngineType]) -> None:
+        self.slot.leave(held)
+
+
+def part_of(session_id: str, purpose: bytes = b"share") -> float:
+    """Where in [0, 1) a session stands, evenly spread and always the same; for another purpose elsewhere."""
+    return int.from_bytes(hashlib.blake2b(session_id.encode(), digest_size=8, person=purpose).digest()) / 2**64
 
 
 def answers(work: Sequence[tuple[Loaded[EngineType], Item]], ask: Callable[[EngineType, list[Item]], Sequence[Answer]]) -> list[Answer]:

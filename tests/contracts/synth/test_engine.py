@@ -186,7 +186,7 @@ def test_the_first_piece_comes_before_the_whole_is_spoken(synthesizer: Synthesiz
 
 @pytest.fixture(scope="module")
 def stub(synthesizer: Synthesizer) -> Iterator[services_pb2_grpc.SynthesisStub]:
-    server = RpcServer("127.0.0.1", 0, [lambda grpc_server: add(grpc_server, synthesizer)])
+    server = RpcServer("127.0.0.1", 0, [lambda grpc_server: add(grpc_server, EngineSlot("synth", synthesizer))])
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield services_pb2_grpc.SynthesisStub(channel)
