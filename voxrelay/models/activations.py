@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from voxrelay.bus.api import Bus, Record, TopicPartition
@@ -17,11 +20,15 @@ from voxrelay.bus.span import read_span
 from voxrelay.errors import Refused
 from voxrelay.events import ModelActivated, ModelLoaded
 from voxrelay.models.catalogue import ModelEntry
+from voxrelay.telemetry import fields
 from voxrelay.topology import MODEL_ACTIVATED, MODEL_LOADED, STAGES, ControlTopic
 
 SHADOWED: tuple[str, ...] = tuple(stage.asked_as for stage in STAGES if stage.shadow is not None)  # tasks that can have a model in the shadow
 MOST_EARLIER = 10
 MOST_VALUE_BYTES = 64_000
+KEPT = "activations.json"  # in the folder of what the embedded platform keeps
+
+log = logging.getLogger(__name__)
 
 
 def activated(now: ModelActivated, entry: ModelEntry, at: float, share: float = 1.0) -> ModelActivated:
@@ -58,10 +65,30 @@ def shadowed(now: ModelActivated, entry: ModelEntry, at: float, share: float) ->
 
 
 class ActivationLog:
-    """Both control topics on one bus. Every call reads or writes the log; nothing is kept between calls."""
+    """Both control topics on one bus. Every call reads or writes the log; nothing is kept between calls.
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    ``kept`` is a file for the decisions, where the bus itself ends with the process: ``take_up`` brings them back.
+    """
+
+    def __init__(self, bus: Bus, kept: Path | None = None) -> None:
+        self._bus, self._kept = bus, kept
+
+    @classmethod
+    def lasting(cls, bus: Bus, data: Path) -> ActivationLog:
+        """Decisions outlive the process: on the bus, or else in the folder ``data``."""
+        return cls(bus, None if bus.outlives_process else data / KEPT)
+
+    def take_up(self) -> None:
+        """What was decided before the process ended is in force again. A file that cannot be read is passed over, and said to be."""
+        if self._kept is None or not self._kept.exists():
+            return
+        try:
+            decisions = [decision for value in json.loads(self._kept.read_text()) if (decision := _decision(value)) is not None]
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            log.warning("The activations that were kept cannot be read; the engines of the settings are used.", extra=fields(reason=str(error)))
+            return
+        for decision in decisions:
+            self._write(MODEL_ACTIVATED, decision.task, asdict(decision))
 
     def decisions(self) -> dict[str, ModelActivated]:
         """The decision in force for each task that has one. Raises ``Unavailable``."""
@@ -77,6 +104,8 @@ class ActivationLog:
     def decide(self, decision: ModelActivated) -> None:
         """In force for every instance once this returns. Raises ``Unavailable``."""
         self._write(MODEL_ACTIVATED, decision.task, asdict(decision))
+        if self._kept is not None:
+            self._keep(self._kept)
 
     def report(self, state: ModelLoaded) -> None:
         self._write(MODEL_LOADED, f"{state.task}/{state.instance}", asdict(state))
@@ -84,6 +113,15 @@ class ActivationLog:
     def retract(self, task: str, instance: str) -> None:
         """The process ends: it works with nothing any more."""
         self._write(MODEL_LOADED, f"{task}/{instance}", None)
+
+    def _keep(self, kept: Path) -> None:
+        fresh = kept.with_name(f"{kept.name}.new")
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps([asdict(decision) for decision in self.decisions().values()], indent=1))
+            os.replace(fresh, kept)
+        except OSError as error:
+            log.warning("An activation is in force and could not be kept: it ends with this process.", extra=fields(reason=str(error)))
 
     def _write(self, topic: ControlTopic, key: str, value: dict[str, Any] | None) -> None:
         producer = self._bus.producer()
@@ -106,12 +144,16 @@ class ActivationLog:
 
 def decision_of(record: Record) -> ModelActivated | None:
     """None for a tombstone and for what is no decision. What a newer version says besides is passed over."""
-    value = _known(ModelActivated, _parsed(record))
+    found = _decision(_parsed(record))
+    return found if found is not None and found.task == record.key.decode(errors="replace") else None
+
+
+def _decision(content: dict[str, Any]) -> ModelActivated | None:
+    value = _known(ModelActivated, content)
     try:
-        found = ModelActivated(**{**value, "earlier": tuple(value.get("earlier", ()))}) if value else None
+        return ModelActivated(**{**value, "earlier": tuple(value.get("earlier", ()))}) if value else None
     except TypeError:
         return None
-    return found if found is not None and found.task == record.key.decode(errors="replace") else None
 
 
 def _state_of(record: Record) -> ModelLoaded | None:
