@@ -46,7 +46,7 @@ async def call(url: str, pcm: bytes, rate_hz: int, done: Done) -> None:
         begun, size = time.monotonic(), int(rate_hz * CHUNK_S) * 2
         for number, at in enumerate(range(0, len(pcm), size)):
             await asyncio.sleep(max(0.0, begun + number * CHUNK_S - time.monotonic()))
-            live.feed(pcm[at : at + size])
+            await live.feed(pcm[at : at + size])
         live.finish()
 
     talking = asyncio.create_task(talk())
