@@ -142,6 +142,27 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         summary="Whisper small, about a hundred languages; the recommended one",
     ),
     ModelEntry(
+        name="zipformer-en",
+        task="transcribe",
+        engine="sherpa-onnx",
+        source="hf:csukuangfj/sherpa-onnx-streaming-zipformer-en-2023-06-26@672fbf1b30579d6585301139bb363f42a0ad4a24",
+        files=(
+            ModelFile(
+                "encoder-epoch-99-avg-1-chunk-16-left-128.int8.onnx", "563fde436d16cf7607cf408cd6b30909819d03162652ef389c2450ced3f45ac1", 71_083_163
+            ),
+            ModelFile(
+                "decoder-epoch-99-avg-1-chunk-16-left-128.int8.onnx", "98da299f471e38bb4e1a8df579b8cc9122d6039576a77e357b3c60f17dd83b02", 1_307_236
+            ),
+            ModelFile(
+                "joiner-epoch-99-avg-1-chunk-16-left-128.int8.onnx", "d944208d660d67c8d72cd2acaeac971fa5ceb8c80e76c1968148846fedd6e297", 259_335
+            ),
+            ModelFile("tokens.txt", "49e3c2646595fd907228b3c6787069658f67b17377c60aeb8619c4551b2316fb", 5_048),
+        ),
+        licence="Apache-2.0",
+        languages=("en",),
+        summary="Streaming Zipformer transducer, English, 8-bit",
+    ),
+    ModelEntry(
         name="pocketsphinx",
         task="transcribe",
         engine="pocketsphinx",
