@@ -15,12 +15,15 @@ from services.denoise.settings import DenoiseSettings
 from services.diarize.engine import ENGINES as EMBEDDERS
 from services.diarize.settings import DiarizeSettings
 from services.synth.engine import ENGINES as SYNTHESIZERS
+from services.synth.engine import EXTRAS as SYNTH_EXTRAS
 from services.synth.settings import SynthSettings
 from services.transcribe.engine import ENGINES as TRANSCRIBERS
-from services.transcribe.engine import EXTRAS
+from services.transcribe.engine import EXTRAS as TRANSCRIBE_EXTRAS
 from services.transcribe.settings import TranscribeSettings
 from voxrelay.engines import EngineUnusable, adapter
 from voxrelay.settings import Settings, load_settings
+
+EXTRAS = {**TRANSCRIBE_EXTRAS, **SYNTH_EXTRAS}  # of an engine whose library another extra brings
 
 
 class Choice(NamedTuple):

