@@ -20,7 +20,7 @@ from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
 DETECTOR_WEIGHTS = "silero-vad"
-WITH_WEIGHTS = ("dtln", "gtcrn")  # models of the same names
+WITH_WEIGHTS = {"deepfilternet": "deepfilternet3", "dtln": "dtln", "gtcrn": "gtcrn"}  # and the models they take
 
 
 def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd:
@@ -75,8 +75,8 @@ def _weights(engine: str, platform: PlatformSettings, registry: ModelRegistry) -
     if engine not in WITH_WEIGHTS:
         return {}
     return {
-        "weights": registry.path(engine),
-        "model_digest": registry.digest(engine),
+        "weights": registry.path(WITH_WEIGHTS[engine]),
+        "model_digest": registry.digest(WITH_WEIGHTS[engine]),
         "provider": platform.onnx_provider,
         "threads": platform.threads_per_engine,
     }

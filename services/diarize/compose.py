@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from services.diarize.clustering import ClusterRules
-from services.diarize.engine import ENGINES, SpeakerEmbedder
+from services.diarize.engine import ENGINES, EXTRAS, SpeakerEmbedder
 from services.diarize.rpc import add
 from services.diarize.settings import DiarizeSettings
 from services.diarize.speakers import Memory
@@ -19,16 +19,17 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DIARIZE
 
-WEIGHTS = "ge2e"
+RECOMMENDED = {"ge2e": "ge2e", "pyannote": "wespeaker-resnet34", "speechbrain": "ecapa-voxceleb"}  # the model an engine takes
 
 
 def speaker_embedder(platform: PlatformSettings, settings: DiarizeSettings) -> SpeakerEmbedder:
     """Loads the engine. Raises ``EngineUnusable`` when it cannot be used here."""
-    registry = ModelRegistry(platform.models)
-    return cast(
-        SpeakerEmbedder,
-        load("diarize", ENGINES, settings.engine, weights=registry.path(WEIGHTS), model_digest=registry.digest(WEIGHTS)),
-    )
+    registry, engine = ModelRegistry(platform.models), settings.engine
+    name = settings.model or RECOMMENDED.get(engine, engine)
+    options: dict[str, Any] = {} if engine == "ge2e" else {"provider": platform.onnx_provider, "threads": platform.threads_per_engine}
+    if engine in ENGINES:
+        options |= {"weights": registry.path(name), "model_digest": registry.digest(name), **registry.entry(name).options}
+    return cast(SpeakerEmbedder, load("diarize", ENGINES, engine, extra=EXTRAS.get(engine, ""), **options))
 
 
 def cluster_rules(settings: DiarizeSettings) -> ClusterRules:

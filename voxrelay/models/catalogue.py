@@ -128,6 +128,38 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         summary="GTCRN: grouped temporal convolutions, frame by frame",
     ),
     ModelEntry(
+        name="deepfilternet3",
+        task="denoise",
+        engine="deepfilternet",
+        source="https://github.com/wuxuedaifu/deepfilter-stream/releases/download/model-dfn3-512-v1",
+        files=(
+            ModelFile("denoiser_model.onnx", "b758c49d6708a5b7979e3de185705a8a4915076c862fb17b1b304d9a72b75cdc"),
+            ModelFile("initial_states.npz", "1165503707b8859a6b650b6bb0dc5b6c55d30c2779d87502f97a77102b5d3872"),
+        ),
+        licence="MIT",
+        summary="DeepFilterNet3 in a streaming form, 48 kHz inside",
+    ),
+    ModelEntry(
+        name="ecapa-voxceleb",
+        task="diarize",
+        engine="speechbrain",
+        source="hf:speechbrain/spkrec-ecapa-voxceleb@0f99f2d0ebe89ac095bcc5903c4dd8f72b367286",
+        files=(
+            ModelFile("embedding_model.ckpt", "0575cb64845e6b9a10db9bcb74d5ac32b326b8dc90352671d345e2ee3d0126a2", 83_316_686, may_be_pickle=True),
+        ),
+        licence="Apache-2.0",
+        summary="SpeechBrain's ECAPA-TDNN speaker embedding, 192 dimensions",
+    ),
+    ModelEntry(
+        name="wespeaker-resnet34",
+        task="diarize",
+        engine="pyannote",
+        source="hf:pyannote/wespeaker-voxceleb-resnet34-LM@837717ddb9ff5507820346191109dc79c958d614",
+        files=(ModelFile("pytorch_model.bin", "366edf44f4c80889a3eb7a9d7bdf02c4aede3127f7dd15e274dcdb826b143c56", 26_645_418, may_be_pickle=True),),
+        licence="CC-BY-4.0",
+        summary="pyannote.audio's speaker embedding (WeSpeaker ResNet34), 256 dimensions",
+    ),
+    ModelEntry(
         name="faster-whisper-small",
         task="transcribe",
         engine="faster-whisper",

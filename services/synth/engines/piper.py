@@ -115,7 +115,7 @@ class PiperSynthesizer:
     def _samples(self, phonemes: str, speed: float, speaker: int) -> Any:
         known = [self._ids[symbol] for symbol in unicodedata.normalize("NFD", phonemes) if symbol in self._ids]
         ids = [*self._start, *self._pad, *(one for symbol in known for one in (*symbol, *self._pad)), *self._end]
-        feed = {
+        feed: dict[str, Any] = {
             "input": np.asarray([ids], dtype=np.int64),
             "input_lengths": np.asarray([len(ids)], dtype=np.int64),
             "scales": np.asarray([0.0, self._length / speed, 0.0], dtype=np.float32),
