@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from voxrelay.audio import Float32Array
 from voxrelay.batches import Batches
@@ -18,13 +19,15 @@ PROVIDERS = {"cpu": "cpu", "cuda": "cuda", "tensorrt": "cuda"}  # what VOXRELAY_
 
 
 def read_checkpoint(path: Path, entry: str = "", allowed: tuple[Any, ...] = ()) -> dict[str, torch.Tensor]:
-    """The tensors of a file of ``torch.save`` by name: those of its mapping ``entry``, or of the saved mapping itself.
+    """The tensors of a file of safetensors, or of ``torch.save``: those of its mapping ``entry``, or of the saved mapping itself. By name.
 
     A pickle can run anything; PyTorch's own restricted reader refuses whatever is no tensor, number, text or one of the classes ``allowed``.
     Raises ``EngineUnusable``.
     """
     safe: AbstractContextManager[Any] = torch.serialization.safe_globals(list(allowed))
     try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
         with safe:
             saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # it raises many kinds

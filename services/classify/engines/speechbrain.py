@@ -21,7 +21,7 @@ from voxrelay.audio import Float32Array
 from voxrelay.events import Attribute, Engine
 from voxrelay.torch_checkpoints import device_for, prepared, read_checkpoint
 
-EMBEDDING, CLASSIFIER = "embedding_model.ckpt", "classifier.ckpt"
+EMBEDDING, CLASSIFIER = "embedding_model", "classifier"
 
 
 class SpeechbrainClassifier:
@@ -42,15 +42,18 @@ class SpeechbrainClassifier:
         provider: str = "cpu",
         threads: int = 1,
     ) -> None:
-        """``weights`` is a folder with ``embedding_model.ckpt`` and ``classifier.ckpt``. Raises ``EngineUnusable`` for weights that do not fit."""
+        """``weights`` is a folder with ``embedding_model`` and ``classifier``, each ``.safetensors`` or ``.ckpt``.
+
+        Raises ``EngineUnusable`` for weights that do not fit.
+        """
         torch.set_num_threads(threads)
         self._device, self._note = device_for(provider)
         self._learnt = LearntAttribute(attribute, labels, window_s, batch if self._device != "cpu" else 1)
         sizes = [channels] * 4 + [3 * channels]
         network = ECAPA_TDNN(mels, channels=sizes, attention_channels=attention, lin_neurons=neurons)
-        self._embed = prepared(network, read_checkpoint(weights / EMBEDDING), weights / EMBEDDING, self._device)
+        self._embed = _loaded(network, weights, EMBEDDING, self._device)
         decide = Classifier(neurons, out_neurons=len(self._learnt.labels))
-        self._decide = prepared(decide, read_checkpoint(weights / CLASSIFIER), weights / CLASSIFIER, self._device)
+        self._decide = _loaded(decide, weights, CLASSIFIER, self._device)
         self._features = Fbank(n_mels=mels).to(self._device)
         self._normalize = InputNormalization(norm_type="sentence", std_norm=False).to(self._device)
         self.names = self._learnt.names
@@ -68,3 +71,9 @@ class SpeechbrainClassifier:
             whole = torch.ones(len(windows), device=self._device)
             scores = self._decide(self._embed(self._normalize(heard, whole), whole)).squeeze(1)
         return softmax(scores.cpu().numpy() * 30.0)  # cosines: the scale they were trained with (additive angular margin)
+
+
+def _loaded(network: torch.nn.Module, folder: Path, name: str, device: str) -> torch.nn.Module:
+    safe = folder / f"{name}.safetensors"
+    path = safe if safe.is_file() else folder / f"{name}.ckpt"
+    return prepared(network, read_checkpoint(path), path, device)

@@ -53,12 +53,14 @@ def build_tiny_classifier(path: Path, labels: int = 4) -> Path:
 
 
 def build_random_ecapa(folder: Path) -> Path:
-    """``embedding_model.ckpt`` and ``classifier.ckpt`` of four labels."""
+    """``embedding_model.safetensors``, as one converts it, and ``classifier.ckpt``, as SpeechBrain writes it, of four labels."""
     pytest.importorskip("speechbrain", reason="SpeechBrain is not installed: make test-engines")
     import torch
+    from safetensors.torch import save_file
     from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN, Classifier
 
     torch.manual_seed(0)
-    torch.save(ECAPA_TDNN(80, channels=[64, 64, 64, 64, 192], attention_channels=16, lin_neurons=192).state_dict(), folder / "embedding_model.ckpt")
+    network = ECAPA_TDNN(80, channels=[64, 64, 64, 64, 192], attention_channels=16, lin_neurons=192)
+    save_file(network.state_dict(), folder / "embedding_model.safetensors")
     torch.save(Classifier(192, out_neurons=4).state_dict(), folder / "classifier.ckpt")
     return folder
