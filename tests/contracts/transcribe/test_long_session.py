@@ -93,6 +93,7 @@ def test_half_an_hour_keeps_its_memory_its_work_and_its_words(tiny_whisper: Path
     assert max(memory[2:]) - memory[1] < MOST_GROWTH_BYTES, memory
     assert not engine._streams
     fifth = len(seconds) // 5
-    print(f"\n{number} utterances; memory {memory[1] / 1e6:.0f} to {memory[-1] / 1e6:.0f} MB; time of an utterance, median of the first and the last")
-    print(f"fifth: {np.median(seconds[:fifth]):.3f} s, {np.median(seconds[-fifth:]):.3f} s")
+    told = f"{number} utterances, memory {memory[1] / 1e6:.0f} to {memory[-1] / 1e6:.0f} MB"
+    medians = [float(np.median(part)) for part in (seconds[:fifth], seconds[-fifth:])]
+    print(f"\n{told}, time of an utterance {medians[0]:.3f} s in the first fifth and {medians[1]:.3f} s in the last (medians)")  # noqa: T201  # with -s
     engine.close()
