@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ class Decoding:
         self._recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(
             **files, **search, num_threads=threads, provider=provider, enable_endpoint_detection=False
         )
+        self._letters = {line.split()[0] for line in Path(files["tokens"]).read_text(encoding="utf-8").splitlines() if line.split()}
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the library writes a session's terms there; what is raised here goes through the pipe
         self._batch = batch
         self._streams: dict[int, Any] = {}
 
@@ -53,9 +57,8 @@ class Decoding:
         """Nothing: that it comes back is what the caller wants to know."""
 
     def _opened(self, vocabulary: tuple[str, ...]) -> Any:
-        if vocabulary and self._has_vocabulary:
-            return self._recognizer.create_stream(hotwords="/".join(vocabulary))
-        return self._recognizer.create_stream()
+        terms = spellable(vocabulary, self._letters) if self._has_vocabulary else []
+        return self._recognizer.create_stream(hotwords="/".join(terms)) if terms else self._recognizer.create_stream()
 
     def _decode(self, streams: Sequence[Any]) -> None:
         """One chunk of each stream that has one, in batches, until none has."""
@@ -70,3 +73,12 @@ class Decoding:
         result = self._recognizer.get_result_all(stream)
         sureness = [*result.ys_probs, *[0.0] * len(result.tokens)]  # of some searches it gives none
         return tuple(zip(result.tokens, result.timestamps, sureness, strict=False))
+
+
+def spellable(vocabulary: Sequence[str], tokens: Collection[str]) -> list[str]:
+    """The terms that the model has letters for, in the case it writes in: one that it cannot spell would make the library drop all of them."""
+    found = []
+    for term in (term.replace("/", " ").strip() for term in vocabulary):
+        fitting = (written for written in (term, term.upper(), term.lower()) if all(letter in tokens for letter in written if letter != " "))
+        found += [written for written in [next(fitting, "")] if written]
+    return found

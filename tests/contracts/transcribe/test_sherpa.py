@@ -59,6 +59,21 @@ def test_what_may_lie_behind_the_end_is_not_listened_to(sherpa: Any, sentence: F
     assert sherpa.advance([Advance(stream, cards[9_000:12_000], is_last=True, surplus_samples=12_000)]) == [final(sherpa, sentence)]
 
 
+def test_terms_are_spelt_as_the_model_writes_or_left_out(sherpa: Any, tiny_transducer: Path, tmp_path: Path, sentence: Float32Array) -> None:
+    from services.transcribe.engines.sherpa_decoding import spellable
+
+    letters = {*"ABCDEFGHIJKLMNOPQRSTUVWXYZ'", "\u2581"}
+    assert spellable(["Avonlea", "o'hara & sons", "5 a.m.", "", "east/west", "Zoë"], letters) == ["AVONLEA", "EAST WEST"]
+    for name in ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt"):
+        (tmp_path / name).write_bytes((tiny_transducer / name).read_bytes())
+    (tmp_path / "bpe.vocab").write_text("<blk>\t0\n<sos/eos>\t0\n<unk>\t0\n\u2581one\t-1\n\u2581two\t-2\n")
+    engine = load("transcribe", ENGINES, "sherpa-onnx", weights=tmp_path)
+    try:
+        assert final(engine, sentence, StreamOptions(vocabulary=("Avonlea", "six"))).text == final(sherpa, sentence).text  # the wider search
+    finally:
+        engine.close()
+
+
 def test_a_killed_process_takes_its_streams_with_it_and_is_replaced(sherpa: Any, sentence: Float32Array) -> None:
     before = final(sherpa, sentence)
     stream = sherpa.open(StreamOptions(), wants_interims=True)
