@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import alone
+from benchmarks.processes import cpu_s, memory_mb
 from benchmarks.report import print_table, write_json, write_shares
 
 RATE_HZ = 16_000
@@ -33,8 +34,6 @@ FIRST_CORE = 0
 CHUNK = bytes(int(RATE_HZ * CHUNK_S) * 2)
 ADDRESS = f"/ws/v1/transcribe?encoding=linear16&sample_rate={RATE_HZ}&diarize=false&attributes=false"
 BUCKET = re.compile(r'^voxrelay_publish_seconds_bucket\{le="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def frame(payload: bytes) -> bytes:
@@ -129,15 +128,6 @@ def share_within(before: list[tuple[float, float]], after: list[tuple[float, flo
             return lower if bound == float("inf") else lower + (bound - lower) * (wanted - below) / max(1.0, count - below)
         lower, below = bound, count
     return lower
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
-
-
-def memory_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES / 1e6
 
 
 def measure(stack: Any, sessions: int, warm_up_s: float, seconds: float) -> dict[str, Any]:
