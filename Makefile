@@ -94,6 +94,10 @@ helm-test: $(VENV)/dev.stamp ## the Helm chart: lint, examples, schemas of three
 	@$(BIN)/python scripts/chart_tools
 	@VOXRELAY_REQUIRE_HELM=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/chart $(ARGS)
 
+helm-cluster-test: $(VENV)/dev.stamp ## the chart installed in a real Kubernetes 1.34 control plane with pretended nodes; builds it the first time (20 minutes)
+	@$(BIN)/python scripts/chart_tools --control-plane
+	@VOXRELAY_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 600 tests/cluster $(ARGS)
+
 images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every image's packages alone, its command, its health check, its end
 	@$(BIN)/python scripts/images.py
 
@@ -117,4 +121,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos helm-test images-check evaluate bench rolling observe clean
+.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling observe clean

@@ -16,6 +16,7 @@ from services.gateway.server import GatewayServer
 from voxrelay import tracing
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.engines import EngineUnusable
+from voxrelay.models.activations import ActivationLog
 from voxrelay.process import ServiceThreads, or_exit, spare_collector, stop_on_signals
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
@@ -35,6 +36,7 @@ class Embedded:
         self._services = services
         self._bus = MemoryBus()
         self._bus.create_topics(topic_specs(PARTITIONS))
+        ActivationLog.lasting(self._bus, platform.data).take_up()
         self._threads = ServiceThreads(self._bus, platform, services)
         checks = {"runners": self._threads.check} | {name: check for service in services for name, check in service.checks.items()}
         rpc_services = [service.add_rpc for service in services if service.add_rpc is not None]

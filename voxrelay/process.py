@@ -20,13 +20,16 @@ from voxrelay import tracing
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Fenced, Unavailable
+from voxrelay.events import Lane
 from voxrelay.models.follower import ActivationFollower
+from voxrelay.models.shadow import ShadowedStage
 from voxrelay.probe import Probe
 from voxrelay.rpc import RpcServer
 from voxrelay.runner import ProjectionRunner, StageRunner
-from voxrelay.service import Service
+from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.telemetry import ENGINE_INFO, configure_logging, fields, tell_process
+from voxrelay.stage import Stage
+from voxrelay.telemetry import configure_logging, fields, tell_process
 from voxrelay.topology import MODEL_ACTIVATED
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class ServiceThreads:
         self.failed = threading.Event()
         self._stop = threading.Event()
         self._runners: list[tuple[str, StageRunner | ProjectionRunner]] = []
+        self._shadowed: list[ShadowedStage] = []
         for service in services:
             for part in service.stages:
                 for lane in platform.lanes:
@@ -52,7 +56,7 @@ class ServiceThreads:
                             bus,
                             part.node,
                             lane,
-                            part.make(lane),
+                            self._stage(bus, part, lane),
                             checkpoint_every=platform.checkpoint_every,
                             session_idle_s=platform.session_idle_s,
                         )
@@ -60,12 +64,18 @@ class ServiceThreads:
             for projection in service.projections:
                 for lane in platform.lanes:
                     self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
-            for stage, engine in service.engines.items():
-                ENGINE_INFO.labels(stage, engine.name, engine.version, engine.model_digest).set(1)
         slots = [slot for service in services for slot in service.slots]
         instance = platform.instance or f"{socket.gethostname()}-{os.getpid()}"
         self._activations = ActivationFollower(bus, slots, instance) if slots else None
         self._threads = [threading.Thread(target=self._run, args=item, name=item[0], daemon=True) for item in self._runners]
+
+    def _stage(self, bus: Bus, part: StagePart, lane: Lane) -> Stage:
+        stage = part.make(lane)
+        if part.shadow is None or part.node.shadow is None or lane not in part.node.shadow.lanes:
+            return stage
+        shadowed = ShadowedStage(stage, bus, part.node.name, part.node.shadow, lane, part.shadow.slot, part.shadow.make)
+        self._shadowed.append(shadowed)
+        return shadowed
 
     def start(self) -> None:
         """Returns when the activated models are loaded and the runners have begun."""
@@ -91,6 +101,9 @@ class ServiceThreads:
             thread.join(DRAIN_S)
             if thread.is_alive():
                 log.error("A runner did not end in time.", extra=fields(runner=thread.name))
+
+        for shadowed in self._shadowed:
+            shadowed.close()
 
     def _run(self, name: str, runner: StageRunner | ProjectionRunner) -> None:
         try:

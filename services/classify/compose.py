@@ -5,16 +5,26 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
-from services.classify.engine import ACOUSTIC_ENGINES, EXTRAS, TEXT_ENGINES, AcousticClassifier, TextClassifier
+import numpy as np
+
+from services.classify.engine import ACOUSTIC_ENGINES, EXTRAS, TEXT_ENGINES, AcousticClassifier, TextClassifier, TranscribedText
 from services.classify.rpc import add
 from services.classify.settings import ClassifySettings
 from services.classify.stage import AcousticStage, TextStage
+from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.engines import EngineUnusable, load
 from voxrelay.events import Lane
+from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.slot import EngineSlot
 from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT
+
+
+def acoustic_classifier(platform: PlatformSettings, engine: str, **options: Any) -> AcousticClassifier:
+    runtime = {"provider": platform.onnx_provider, "threads": platform.threads_per_engine} if engine in EXTRAS else {}
+    return cast(AcousticClassifier, load("classify", ACOUSTIC_ENGINES, engine, extra=EXTRAS.get(engine, ""), **{**runtime, **options}))
 
 
 def configured_acoustic(platform: PlatformSettings, settings: ClassifySettings) -> AcousticClassifier:
@@ -22,18 +32,37 @@ def configured_acoustic(platform: PlatformSettings, settings: ClassifySettings) 
     engine, options = settings.acoustic_engine, dict[str, Any]()
     if settings.model:
         registry = ModelRegistry(platform.models)
-        options = {"weights": registry.path(settings.model), "model_digest": registry.digest(settings.model)}
-        options |= {"provider": platform.onnx_provider, "threads": platform.threads_per_engine, **registry.entry(settings.model).options}
+        options = {
+            "weights": registry.path(settings.model),
+            "model_digest": registry.digest(settings.model),
+            **registry.entry(settings.model).options,
+        }
     elif engine in EXTRAS:
         raise EngineUnusable(f"The engine '{engine}' needs a model: name one of the registry in VOXRELAY_CLASSIFY_MODEL.")
-    return cast(AcousticClassifier, load("classify", ACOUSTIC_ENGINES, engine, extra=EXTRAS.get(engine, ""), **options))
+    return acoustic_classifier(platform, engine, **options)
+
+
+def text_classifier(engine: str, **options: Any) -> TextClassifier:
+    return cast(TextClassifier, load("classify", TEXT_ENGINES, engine, **options))
+
+
+def acoustic_model(platform: PlatformSettings, name: str) -> AcousticClassifier:
+    """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
+    silence = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
+    return load_model(ModelRegistry(platform.models), "classify", name, partial(acoustic_classifier, platform), lambda made: made.classify([silence]))
+
+
+def text_model(platform: PlatformSettings, name: str) -> TextClassifier:
+    """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
+    said = TranscribedText("Good morning.", language="en")
+    return load_model(ModelRegistry(platform.models), "classify-text", name, text_classifier, lambda made: made.classify([said]))
 
 
 def compose(platform: PlatformSettings) -> Service:
     """Loads both engines. Raises ``EngineUnusable`` when one cannot be used here."""
     settings = load_settings(ClassifySettings)
-    acoustic = configured_acoustic(platform, settings)
-    text = cast(TextClassifier, load("classify", TEXT_ENGINES, settings.text_engine))
+    acoustic = EngineSlot("classify", configured_acoustic(platform, settings), partial(acoustic_model, platform))
+    text = EngineSlot("classify-text", text_classifier(settings.text_engine), partial(text_model, platform))
 
     def make_acoustic(lane: Lane) -> AcousticStage:  # noqa: ARG001  # both lanes are served alike
         return AcousticStage(acoustic, interim_every_ms=settings.interim_every_ms)
@@ -41,9 +70,14 @@ def compose(platform: PlatformSettings) -> Service:
     def make_text(lane: Lane) -> TextStage:  # noqa: ARG001  # both lanes are served alike
         return TextStage(text)
 
+    def close() -> None:
+        acoustic.close()
+        text.close()
+
     return Service(
         name="classify",
         stages=[StagePart(CLASSIFY, make_acoustic), StagePart(CLASSIFY_TEXT, make_text)],
+        slots=[acoustic, text],
         add_rpc=partial(add, acoustic=acoustic, text=text),
-        engines={CLASSIFY.name: acoustic.engine, CLASSIFY_TEXT.name: text.engine},
+        close=close,
     )
