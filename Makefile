@@ -108,7 +108,7 @@ evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bun
 	@$(BIN)/python -m benchmarks.evaluate
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
-	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway && $(BIN)/python -m benchmarks.batching
+	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway && OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.batching
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery
 
 rolling: $(VENV)/dev.stamp services ## every service restarted, one after another, under 50 live calls; ARGS='--sessions 10' for fewer
