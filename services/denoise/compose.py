@@ -24,7 +24,7 @@ from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
 DETECTOR_WEIGHTS = "silero-vad"
-WITH_WEIGHTS = ("dtln", "gtcrn")  # models of the same names
+WITH_WEIGHTS = {"deepfilternet": "deepfilternet3", "dtln": "dtln", "gtcrn": "gtcrn"}  # and the models they take
 WARM_HOPS = 16
 
 
@@ -62,7 +62,7 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
     if settings.offset > settings.onset:
         raise EngineUnusable("VOXRELAY_DENOISE_OFFSET must not be more than VOXRELAY_DENOISE_ONSET.")
     registry = ModelRegistry(platform.models)
-    weights = _weights(registry, settings.engine) if settings.engine in WITH_WEIGHTS else {}
+    weights = _weights(registry, WITH_WEIGHTS[settings.engine]) if settings.engine in WITH_WEIGHTS else {}
     suppressors = EngineSlot("denoise", suppressor(platform, settings.engine, **weights), partial(suppressor_model, platform))
     judging = detector(platform, settings.detector, **_weights(registry, DETECTOR_WEIGHTS))
     detectors = EngineSlot("voice-activity", judging, partial(detector_model, platform))
