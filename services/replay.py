@@ -186,7 +186,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Replayed, list[Difference]]:
     try:
         import_module("jiwer")
     except ModuleNotFoundError:
-        raise Unfinished("Comparing texts needs the library jiwer: pip install 'voxrelay[evaluation]'.") from None
+        raise Unfinished("Comparing texts needs the library jiwer: pip install 'voxrelay[evaluate]'.") from None
     from voxrelay.bus.kafka import connect
 
     bus = connect(platform)

@@ -19,7 +19,6 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
-DETECTOR_WEIGHTS = "silero-vad"
 WITH_WEIGHTS = ("dtln", "gtcrn")  # models of the same names
 
 
@@ -30,7 +29,8 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
     if settings.offset > settings.onset:
         raise EngineUnusable("VOXRELAY_DENOISE_OFFSET must not be more than VOXRELAY_DENOISE_ONSET.")
     registry = ModelRegistry(platform.models)
-    suppressor = cast(Suppressor, load("denoise", ENGINES, settings.engine, **_weights(settings.engine, platform, registry)))
+    suppressor = cast(Suppressor, load("denoise", ENGINES, settings.engine, **_weights(settings, platform, registry)))
+    detector_weights, detector_digest = registry.weights(settings.detector_model, settings.detector)
     detector = cast(
         SpeechDetector,
         load(
@@ -38,8 +38,8 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
             DETECTORS,
             settings.detector,
             extra="denoise",
-            weights=registry.path(DETECTOR_WEIGHTS),
-            model_digest=registry.digest(DETECTOR_WEIGHTS),
+            weights=detector_weights,
+            model_digest=detector_digest,
             provider=platform.onnx_provider,
             threads=platform.threads_per_engine,
         ),
@@ -70,16 +70,12 @@ def compose(platform: PlatformSettings) -> Service:
     )
 
 
-def _weights(engine: str, platform: PlatformSettings, registry: ModelRegistry) -> dict[str, Any]:
+def _weights(settings: DenoiseSettings, platform: PlatformSettings, registry: ModelRegistry) -> dict[str, Any]:
     """What an engine with weights is made with."""
-    if engine not in WITH_WEIGHTS:
+    if settings.engine not in WITH_WEIGHTS:
         return {}
-    return {
-        "weights": registry.path(engine),
-        "model_digest": registry.digest(engine),
-        "provider": platform.onnx_provider,
-        "threads": platform.threads_per_engine,
-    }
+    weights, digest = registry.weights(settings.model or settings.engine, settings.engine)
+    return {"weights": weights, "model_digest": digest, "provider": platform.onnx_provider, "threads": platform.threads_per_engine}
 
 
 def _samples(milliseconds: int) -> int:

@@ -19,16 +19,11 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DIARIZE
 
-WEIGHTS = "ge2e"
-
 
 def speaker_embedder(platform: PlatformSettings, settings: DiarizeSettings) -> SpeakerEmbedder:
     """Loads the engine. Raises ``EngineUnusable`` when it cannot be used here."""
-    registry = ModelRegistry(platform.models)
-    return cast(
-        SpeakerEmbedder,
-        load("diarize", ENGINES, settings.engine, weights=registry.path(WEIGHTS), model_digest=registry.digest(WEIGHTS)),
-    )
+    weights, digest = ModelRegistry(platform.models).weights(settings.model, settings.engine)
+    return cast(SpeakerEmbedder, load("diarize", ENGINES, settings.engine, weights=weights, model_digest=digest))
 
 
 def cluster_rules(settings: DiarizeSettings) -> ClusterRules:
