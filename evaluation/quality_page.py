@@ -48,7 +48,7 @@ def _engines(*names: str) -> tuple[str, ...]:
 
 SUPPRESSORS = _engines("omlsa", "dtln", "gtcrn")
 VARIANTS = _engines("dtln-int8", "dtln-fp16", "gtcrn-int8", "gtcrn-fp16")
-DETECTORS = _engines("passthrough+silero-vad", "passthrough+silero-vad-int8", "passthrough+silero-vad-fp16")
+DETECTORS = _engines("passthrough+silero-vad", "passthrough+silero-vad-fp16")
 RUNS: dict[str, tuple[str, ...]] = {
     "denoise-full": ("--task", "denoise", *FULL_STRENGTH, *SUPPRESSORS, *VARIANTS),
     "diarize": ("--task", "diarize", *_engines("ge2e")),
@@ -62,7 +62,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "silence": ("--task", "transcribe", *_engines("pocketsphinx"), "--silence-minutes", "5", *_groups(SILENT)),
     "noisy-words": ("--task", "transcribe", *SUPPRESSORS, "--no-baseline", *_groups(NOISY)),
 }
-VARIANT_MODELS = tuple((name, to) for name in ("silero-vad", "dtln", "gtcrn") for to in ("int8", "fp16"))
+VARIANT_MODELS = (("silero-vad", "fp16"), ("dtln", "int8"), ("dtln", "fp16"), ("gtcrn", "int8"), ("gtcrn", "fp16"))
 
 
 def tables_of(results: dict[str, Any]) -> str:

@@ -44,4 +44,4 @@ def log_report(report: Report, address: str, files: Sequence[Path], mlflow: Any)
 
 def _key(name: str) -> str:
     """What MLflow takes as a name: letters, digits, spaces, and - _ . /"""
-    return re.sub(r"[^\w ./-]+", " ", name).strip()
+    return " ".join(re.sub(r"[^\w ./-]+", " ", name).split())

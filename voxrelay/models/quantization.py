@@ -1,8 +1,9 @@
 """Smaller variants of ONNX models: weights in 8 or 16 bits, registered beside the original under its licence.
 
-int8: ONNX Runtime's dynamic quantization; weights per channel in 7 of the 8 bits, for on processors without VNNI sums of full ones
-overflow; activations when they come. fp16: its conversion to half precision, with
-inputs and outputs left as they were, so that engines run either without knowing. Whether a variant is any good, ``voxrelay evaluate`` says.
+int8: ONNX Runtime's dynamic quantization of matrix products and recurrent layers; weights per channel in 7 of the 8 bits, for on
+processors without VNNI sums of full ones overflow. Convolutions stay: with them in int8 Silero hears no speech at all (docs/quality.md).
+fp16: its conversion to half precision, with inputs and outputs left as they were, so that engines run either without knowing.
+Whether a variant is any good, ``voxrelay evaluate`` says.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from voxrelay.models.catalogue import ModelEntry, ModelFile
 from voxrelay.models.registry import ModelRegistry, sha256_of
 
 Precision = Literal["int8", "fp16"]
+IN_INT8 = ("MatMul", "Gemm", "LSTM")
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
@@ -56,7 +58,9 @@ def _convert(source: Path, made: Path, precision: Precision) -> None:
         raise EngineUnusable(f"Quantizing needs the library {error.name}: pip install 'voxrelay[quantize]'.") from error
     try:
         if precision == "int8":
-            quantize_dynamic(source, made, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+            quantize_dynamic(source, made, op_types_to_quantize=list(IN_INT8), per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+            if _weights_of(onnx.load(str(made)), onnx.TensorProto.INT8) == 0:
+                raise EngineUnusable(f"{source.name} has nothing that int8 is done for ({', '.join(IN_INT8)}): try fp16.")
         else:
             onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(made))
         _check(made)
@@ -64,6 +68,11 @@ def _convert(source: Path, made: Path, precision: Precision) -> None:
         raise
     except Exception as error:  # the converters raise anything over graphs they do not know
         raise EngineUnusable(f"{source.name} cannot be made {precision} ({type(error).__name__}): the conversion does not know its graph.") from error
+
+
+def _weights_of(model: Any, kind: int) -> int:
+    """How many of the main graph's weights are of that kind."""
+    return sum(weight.data_type == kind for weight in model.graph.initializer)
 
 
 def _check(made: Path) -> None:

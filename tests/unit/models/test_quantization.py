@@ -81,6 +81,15 @@ def test_what_is_no_graph_is_refused(registry: ModelRegistry, tmp_path: Path) ->
     assert all(one.name != "broken-int8" for one in registry.entries())
 
 
+def test_a_graph_that_int8_changes_nothing_of_is_refused(registry: ModelRegistry, tmp_path: Path) -> None:
+    shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in ("x", "y")]
+    made = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", shapes[:1], shapes[1:])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(tmp_path / "relu.onnx"))
+    registry.add(ModelEntry("relu", "denoise", "gtcrn", f"folder:{tmp_path / 'relu.onnx'}", "MIT", ""))
+    with pytest.raises(EngineUnusable, match="nothing that int8 is done for"):
+        quantize(registry, "relu", "int8")
+
+
 def test_a_model_that_is_not_here_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineUnusable, match="voxrelay models pull gtcrn"):
         quantize(ModelRegistry(tmp_path), "gtcrn", "fp16")
