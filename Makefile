@@ -90,6 +90,10 @@ helm-test: $(VENV)/dev.stamp ## the Helm chart: lint, examples, schemas of three
 	@$(BIN)/python scripts/chart_tools
 	@VOXRELAY_REQUIRE_HELM=1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/chart $(ARGS)
 
+helm-cluster-test: $(VENV)/dev.stamp ## the chart installed in a real Kubernetes 1.34 control plane with pretended nodes; builds it the first time (20 minutes)
+	@$(BIN)/python scripts/chart_tools --control-plane
+	@VOXRELAY_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 600 tests/cluster $(ARGS)
+
 images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every image's packages alone, its command, its health check, its end
 	@$(BIN)/python scripts/images.py
 
@@ -101,8 +105,8 @@ evaluate: $(VENV)/dev.stamp ## how good the engines are, on ../shared/eval, into
 	@$(BIN)/python -m evaluation.quality_page $(ARGS)
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
-	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway
-	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery
+	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway && $(BIN)/python -m benchmarks.scaling
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery && $(BIN)/python -m benchmarks.bulk
 
 rolling: $(VENV)/dev.stamp services ## every service restarted, one after another, under 50 live calls; ARGS='--sessions 10' for fewer
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.rolling $(ARGS)
@@ -114,4 +118,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos helm-test images-check evaluate bench rolling observe clean
+.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling observe clean

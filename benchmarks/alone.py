@@ -31,6 +31,11 @@ def broker(name: str) -> Iterator[Mapping[str, str]]:
         services("stop", "--wipe")
 
 
+def broker_pid(name: str) -> int:
+    """The process of the broker that ``broker`` started for this benchmark."""
+    return int(json.loads((OUT / f"{name}-services" / "services.json").read_text())["services"]["kafka"]["pid"])
+
+
 @contextmanager
 def stack(
     name: str, kafka: Mapping[str, str], services: Sequence[str], settings: Mapping[str, str] | None = None, modules: Mapping[str, Any] | None = None

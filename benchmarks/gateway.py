@@ -25,15 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import alone
+from benchmarks.processes import cpu_s, memory_mb
 from benchmarks.report import print_table, write_json, write_shares
 
 RATE_HZ = 16_000
 CHUNK_S = 0.1
+FIRST_CORE = 0
 CHUNK = bytes(int(RATE_HZ * CHUNK_S) * 2)
 ADDRESS = f"/ws/v1/transcribe?encoding=linear16&sample_rate={RATE_HZ}&diarize=false&attributes=false"
 BUCKET = re.compile(r'^voxrelay_publish_seconds_bucket\{le="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def frame(payload: bytes) -> bytes:
@@ -101,14 +101,15 @@ SETTINGS = {
 }
 
 
-def pin(stack: Any) -> None:
-    """The gateway on the first core; everything else of this benchmark on the rest."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        return
+def leave_first_core() -> None:
+    """This process, and what it starts, has the other cores."""
+    os.sched_setaffinity(0, os.sched_getaffinity(0) - {FIRST_CORE} or {FIRST_CORE})
+
+
+def give_first_core(stack: Any) -> None:
+    """The gateway has the first core for itself."""
     for thread in Path(f"/proc/{stack.pid('gateway')}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores[:1])
-    os.sched_setaffinity(0, cores[1:])
+        os.sched_setaffinity(int(thread.name), {FIRST_CORE})
 
 
 def histogram(url: str) -> list[tuple[float, float]]:
@@ -127,15 +128,6 @@ def share_within(before: list[tuple[float, float]], after: list[tuple[float, flo
             return lower if bound == float("inf") else lower + (bound - lower) * (wanted - below) / max(1.0, count - below)
         lower, below = bound, count
     return lower
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
-
-
-def memory_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES / 1e6
 
 
 def measure(stack: Any, sessions: int, warm_up_s: float, seconds: float) -> dict[str, Any]:
@@ -182,8 +174,9 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)), hard))
     rows = []
+    leave_first_core()
     with alone.broker("gateway") as kafka, alone.stack("gateway", kafka, ("gateway",), SETTINGS) as stack:
-        pin(stack)
+        give_first_core(stack)
         for sessions in arguments.sessions:
             rows.append(measure(stack, sessions, arguments.warm_up, arguments.seconds))
             print(json.dumps(rows[-1]), flush=True)

@@ -25,6 +25,7 @@ from typing import Any
 from websockets.asyncio.client import connect
 
 from benchmarks import alone
+from benchmarks.processes import cores_busy
 from benchmarks.report import percentile, print_table, write_json, write_percentiles
 
 RATE_HZ = 16_000
@@ -63,14 +64,19 @@ async def _session(url: str, start_at: float, seconds: float, measure_from: floa
         await asyncio.wait_for(receiving, 60)
 
 
-async def measure(url: str, sessions: int, warm_up_s: float, seconds: float) -> list[float]:
-    """Latencies in seconds of every chunk after the warm-up. Sessions start spread over one chunk, as callers do."""
+async def measure(
+    url: str, sessions: int, warm_up_s: float, seconds: float, pids: Mapping[str, int] | None = None
+) -> tuple[list[float], dict[str, float]]:
+    """Latencies in seconds of every chunk after the warm-up, and the cores that these processes kept busy in that time.
+
+    Sessions start spread over one chunk, as callers do.
+    """
     latencies: list[float] = []
     start = time.perf_counter() + 2.0
     address = url.replace("http", "ws", 1)
     tasks = [_session(address, start + number * CHUNK_S / sessions, warm_up_s + seconds, start + warm_up_s, latencies) for number in range(sessions)]
-    await asyncio.gather(*tasks)
-    return latencies
+    busy, *_ = await asyncio.gather(cores_busy(pids or {}, start + warm_up_s, seconds), *tasks)
+    return latencies, busy
 
 
 MODULES = {name: ("benchmarks.passthrough", name) for name in ("denoise", "transcribe")}
@@ -151,23 +157,24 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     seen: dict[str, dict[int, list[float]]] = {}
 
-    def take(mode: str, sessions: int, latencies: list[float]) -> None:
+    def take(mode: str, sessions: int, latencies: list[float], busy: Mapping[str, float] | None = None) -> None:
         seen.setdefault(mode, {})[sessions] = [value * 1000 for value in latencies]
-        rows.append(_figures(mode, sessions, latencies))
+        rows.append(_figures(mode, sessions, latencies) | {"cores_busy": dict(busy or {})})
         print(json.dumps(rows[-1]), flush=True)
 
     if arguments.mode in ("kafka", "both"):
         with alone.broker("overhead") as kafka:
             with alone.stack("overhead", kafka, ("gateway", *MODULES), modules=MODULES) as running:
+                pids = {name: running.pid(name) for name in ("gateway", *MODULES)} | {"broker": alone.broker_pid("overhead"), "client": os.getpid()}
                 for sessions in arguments.sessions:
-                    take("Kafka", sessions, asyncio.run(measure(running.url, sessions, arguments.warm_up, arguments.seconds)))
+                    take("Kafka", sessions, *asyncio.run(measure(running.url, sessions, arguments.warm_up, arguments.seconds, pids)))
             with relay(kafka) as url:
                 for sessions in arguments.sessions:
                     take("bare relay", sessions, asyncio.run(measure_relay(url, sessions, arguments.warm_up, arguments.seconds)))
     if arguments.mode in ("embedded", "both"):
         with embedded() as url:
             for sessions in (number for number in arguments.sessions if number <= MOST_EMBEDDED):
-                take("embedded", sessions, asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds)))
+                take("embedded", sessions, *asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds)))
     print_table(
         "Socket to result message, pass-through engines", ("bus", "sessions", "chunks", "p50 ms", "p95 ms", "p99 ms"), [_row(r) for r in rows]
     )

@@ -27,7 +27,7 @@ import httpx
 
 from benchmarks.report import percentile, print_table, write_json
 from voxrelay.audio import SAMPLE_RATE_HZ
-from voxrelay.cli.live import LiveCall
+from voxrelay.cli.live import LiveCall, Refusal
 
 CHUNK_S = 0.1
 SECOND_BYTES = SAMPLE_RATE_HZ * 2
@@ -61,14 +61,14 @@ class Caller:
             chunks += 1
             if len(self.fed) % SECOND_BYTES == 0:
                 self.fed_at.append(time.monotonic())
-            self.live.feed(chunk)
+            await self.live.feed(chunk)
         self.live.finish()
 
     async def listen(self) -> None:
         try:
             async for message in self.live.messages():
                 self._take(message)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, Refusal) as error:
             self.error = str(error) or type(error).__name__
 
     def _take(self, message: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ class Path:
         self._bus = MemoryBus()
         self._bus.create_topics(topic_specs(PARTITIONS))
         self._services = [import_module(f"services.{name}.compose").compose(platform) for name in services]
-        self.engines = {stage: engine for service in self._services for stage, engine in service.engines.items()}
+        self.engines = {slot.task: slot.identity for service in self._services for slot in service.slots}
         self._threads = ServiceThreads(self._bus, platform, self._services)
         self._threads.start()
         self._stages = tuple(services)

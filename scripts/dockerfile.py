@@ -48,6 +48,11 @@ class Dockerfile:
         stage = self.stages[name]
         return [*(self.lineage(stage.base) if stage.base in self.stages else []), stage]
 
+    def weights_of(self, name: str) -> str:
+        """The stage whose models a stage copies; empty where it has none."""
+        copied = [instruction.flag("from") for instruction in self.stages[name].all("COPY") if instruction.rest.startswith("/models/")]
+        return copied[0] if copied else ""
+
     def setting(self, name: str, keyword: str) -> str:
         """The last such instruction of a stage or of those it is made from; empty where there is none."""
         found = [instruction.rest for stage in self.lineage(name) for instruction in stage.all(keyword)]

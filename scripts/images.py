@@ -1,6 +1,7 @@
 """Plays deploy/Dockerfile without Docker: every COPY and pip line of the building stages in fresh folders, then each image's command.
 
-    python scripts/images.py [IMAGE ...]      # the seven services; denoise-gpu, 3 GB of packages, only where it is named
+    python scripts/images.py [IMAGE ...]      # the seven services; the images for GPUs and of Whisper, gigabytes, only where they are named
+    python scripts/images.py transcribe-faster-whisper --models FOLDER --model NAME       # with these weights instead of those of the model hub
 
 What it shows: the pinned set of every image resolves and installs alone, without a compiler; the weights come and are the right ones; the
 service starts from these packages only, in an empty folder, and answers the image's own health check; SIGTERM ends it with status 0. What it
@@ -9,6 +10,7 @@ cannot show: the layers, the user and the read-only root of a real image. Needs 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -38,8 +40,9 @@ class Failed(Exception):
 class Images:
     """The stages that were played, each in a folder of its own under ``root``."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, models: Path | None = None, model: str = "") -> None:
+        """``models`` stands in for the weights of every image, as the registry lays them out; ``model`` is what transcribe takes of them."""
+        self._root, self._models, self._model = root, models, model
         self._file = dockerfile.read()
         self._tools = root / "tools"
         self._run([sys.executable, "-m", "venv", str(self._tools)], {})
@@ -64,14 +67,16 @@ class Images:
 
     def run(self, service: str) -> float:
         """Starts the image's command, waits for its health check, ends it. Returns the seconds to the first healthy answer."""
-        folder, weights = self.play(f"{service}-build"), self.play("weights")
+        folder = self.play(f"{service}-build")
+        models = self._models or self.play(self._file.weights_of(service) or "weights") / "models"
         data = self._root / f"{service}-data"
         data.mkdir()
         port = free_port()
         own = {
             "PATH": f"{folder}/opt/voxrelay/bin:/usr/bin:/bin",
             "VOXRELAY_DATA": str(data),
-            "VOXRELAY_MODELS": str(weights / "models"),
+            "VOXRELAY_MODELS": str(models),
+            "VOXRELAY_TRANSCRIBE_MODEL": self._model,
             "VOXRELAY_METRICS_PORT": str(port),
             "VOXRELAY_GRPC_PORT": str(free_port()),
             "VOXRELAY_GATEWAY_GRPC_PORT": str(free_port()),
@@ -151,14 +156,18 @@ def main() -> int:
     if sys.version_info[:2] != (3, 11):
         print("The images have Python 3.11: run this with it.", file=sys.stderr)
         return 2
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="*", default=list(SERVICES), metavar="IMAGE")
+    parser.add_argument("--models", type=Path, help="folder of weights instead of those the Dockerfile fetches")
+    parser.add_argument("--model", default="", help="which of them transcribe is to take")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="voxrelay-images-") as scratch:
         try:
-            images = Images(Path(scratch))
-            images.play("weights")
-            print(f"{'image':12}{'packages MB':>12}{'healthy s':>12}")
-            for service in sys.argv[1:] or SERVICES:
+            images = Images(Path(scratch), arguments.models, arguments.model)
+            print(f"{'image':30}{'packages MB':>12}{'healthy s':>12}")
+            for service in arguments.images:
                 seconds = images.run(service)
-                print(f"{service:12}{images.megabytes(service):12.0f}{seconds:12.1f}", flush=True)
+                print(f"{service:30}{images.megabytes(service):12.0f}{seconds:12.1f}", flush=True)
                 if service != "projector":  # the weights' stage is made from it
                     images.drop(service)
         except Failed as failure:

@@ -24,12 +24,14 @@ EXTRAS = {
     "denoise-gpu": ("kafka", "tracing", "denoise"),
     "diarize": ("kafka", "tracing"),
     "transcribe": ("kafka", "tracing", "transcribe"),
+    "transcribe-faster-whisper": ("kafka", "tracing", "faster-whisper"),
+    "transcribe-faster-whisper-gpu": ("kafka", "tracing", "faster-whisper"),
     "classify": ("kafka", "tracing", "classify"),
     "synth": ("kafka", "tracing", "synth"),
     "projector": ("kafka", "tracing", "storage"),
 }
-GPU_SUFFIX = "-gpu"  # such an image has the packages of requirements/onnxruntime-gpu.txt in place of this one
-REPLACED_BY_GPU = "onnxruntime"
+# What an image for GPUs has besides, from a file of its own, and in place of what.
+OF_GPU = {"denoise-gpu": ("onnxruntime-gpu.txt", {"onnxruntime"}), "transcribe-faster-whisper-gpu": ("ctranslate2-gpu.txt", set[str]())}
 # Images run on Linux with the Python of deploy/Dockerfile, whatever machine this runs on.
 IMAGE_ENVIRONMENT = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64", "python_version": "3.11"}
 
@@ -63,9 +65,10 @@ def requirements_of(service: str) -> str:
     lines = [*project["dependencies"], *(line for extra in EXTRAS[service] for line in project["optional-dependencies"][extra])]
     versions = pinned_versions()
     names = closure([Requirement(line) for line in lines])
-    if service.endswith(GPU_SUFFIX):
-        of_gpu = pinned_versions("onnxruntime-gpu.txt")
-        names = names - {REPLACED_BY_GPU} | of_gpu.keys()
+    if service in OF_GPU:
+        file, replaced = OF_GPU[service]
+        of_gpu = pinned_versions(file)
+        names = names - replaced | of_gpu.keys()
         versions |= of_gpu
     missing = [name for name in sorted(names) if name not in versions]
     if missing:

@@ -16,7 +16,8 @@ from services.gateway.server import GatewayServer
 from voxrelay import tracing
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.engines import EngineUnusable
-from voxrelay.process import ServiceThreads, compose_or_exit, stop_on_signals, trace_or_exit
+from voxrelay.models.activations import ActivationLog
+from voxrelay.process import ServiceThreads, or_exit, spare_collector, stop_on_signals
 from voxrelay.service import Service
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.storage.migrations import migrate
@@ -35,6 +36,7 @@ class Embedded:
         self._services = services
         self._bus = MemoryBus()
         self._bus.create_topics(topic_specs(PARTITIONS))
+        ActivationLog.lasting(self._bus, platform.data).take_up()
         self._threads = ServiceThreads(self._bus, platform, services)
         checks = {"runners": self._threads.check} | {name: check for service in services for name, check in service.checks.items()}
         rpc_services = [service.add_rpc for service in services if service.add_rpc is not None]
@@ -100,18 +102,16 @@ def main(services: Sequence[str] = SERVICES) -> None:
     platform = load_settings(PlatformSettings).model_copy(update={"data": arguments.data, "host": arguments.host})
     configure_logging("warning" if platform.log_level == "info" else platform.log_level, "text" if sys.stderr.isatty() else platform.log_format)
     tell_process("embedded")
-    trace_or_exit(platform, "embedded")
     stop = threading.Event()
     stop_on_signals(stop)
-    try:
+    with or_exit(EngineUnusable, OSError):
+        tracing.configure(platform.traces_endpoint, platform.traces_ratio, "embedded")
         platform.data.mkdir(parents=True, exist_ok=True)
         migrate(platform.resolved_database_url)
-        composed = [compose_or_exit(import_module(f"services.{name}.compose").compose, platform) for name in services]
+        composed = [import_module(f"services.{name}.compose").compose(platform) for name in services]
         embedded = Embedded(platform, composed, arguments.port, arguments.grpc_port)
         embedded.start()
-    except (EngineUnusable, OSError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    spare_collector()
     _announce(arguments.announce, arguments.host, embedded, time.monotonic() - started)
     while not stop.wait(0.2) and not embedded.has_failed:
         pass

@@ -19,6 +19,7 @@ from voxrelay.topology import (
     Topic,
     consumer_group,
     dead_letter_topic,
+    published_by,
 )
 
 _SCALARS: dict[str, dict[str, Any]] = {
@@ -116,7 +117,7 @@ def asyncapi(version: str) -> dict[str, Any]:
                 "messages": {payload.__name__: _message(payload, topic) for payload in topic.payloads},
                 "bindings": {"kafka": {"topic": name, "topicConfiguration": {"retention.ms": topic.retention_ms}, "bindingVersion": "0.5.0"}},
             }
-    readers: list[tuple[str, tuple[Topic, ...], tuple[Topic, ...]]] = [(stage.name, (stage.reads,), stage.writes) for stage in STAGES]
+    readers: list[tuple[str, tuple[Topic, ...], tuple[Topic, ...]]] = [(stage.name, (stage.reads,), published_by(stage)) for stage in STAGES]
     readers += [(PROJECTOR.name, PROJECTOR.reads, ()), ("gateway", GATEWAY_READS, GATEWAY_WRITES)]
     for name, reads, writes in readers:
         for action, topics in (("receive", reads), ("send", writes)):
@@ -152,7 +153,7 @@ def picture() -> str:
     edges: list[str] = [f"    gateway --> {t.entity}_{t.fact}" for t in GATEWAY_WRITES]
     for stage in STAGES:
         edges.append(f"    {stage.reads.entity}_{stage.reads.fact} --> {stage.service}")
-        edges += [f"    {stage.service} --> {t.entity}_{t.fact}" for t in stage.writes]
+        edges += [f"    {stage.service} --> {t.entity}_{t.fact}" for t in published_by(stage)]
     edges += [f"    {t.entity}_{t.fact} --> projector" for t in PROJECTOR.reads]
     edges += [f"    {t.entity}_{t.fact} -.-> gateway" for t in GATEWAY_READS]
     lines += list(dict.fromkeys(edges))

@@ -300,6 +300,7 @@ class ModelActivated:
     """Which model a task is done with from here on; an empty name is the engine that the services' settings name.
 
     ``candidate`` gets ``share`` (0 to 1) of the sessions. ``earlier`` are the models before, the newest last: what a rollback goes back to.
+    ``shadow`` hears ``shadow_share`` (0 to 1) of the live sessions as well; nobody is answered by it.
     """
 
     task: str
@@ -308,6 +309,8 @@ class ModelActivated:
     share: float = 0.0
     earlier: tuple[str, ...] = ()
     activated_at: float = 0.0  # wall clock, seconds since the epoch
+    shadow: str = ""
+    shadow_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +323,7 @@ class ModelLoaded:
     candidate: str = ""
     reason: str = ""
     at: float = 0.0
+    shadow: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,31 +6,37 @@ services at once on the in-memory bus.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from voxrelay import tracing
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Fenced, Unavailable
+from voxrelay.events import Lane
 from voxrelay.models.follower import ActivationFollower
+from voxrelay.models.shadow import ShadowedStage
 from voxrelay.probe import Probe
 from voxrelay.rpc import RpcServer
 from voxrelay.runner import ProjectionRunner, StageRunner
-from voxrelay.service import Service
+from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.telemetry import ENGINE_INFO, configure_logging, fields, tell_process
+from voxrelay.stage import Stage
+from voxrelay.telemetry import configure_logging, fields, tell_process
 from voxrelay.topology import MODEL_ACTIVATED
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 30.0
 LOOK_FOR_BROKER_EVERY_S = 2.0
+COLLECT_AFTER = (10_000, 20, 100)  # objects, young collections, middle ones
 FENCED = "The log serves another process of this name; this one ends: give each its own VOXRELAY_INSTANCE."
 
 
@@ -41,6 +47,7 @@ class ServiceThreads:
         self.failed = threading.Event()
         self._stop = threading.Event()
         self._runners: list[tuple[str, StageRunner | ProjectionRunner]] = []
+        self._shadowed: list[ShadowedStage] = []
         for service in services:
             for part in service.stages:
                 for lane in platform.lanes:
@@ -49,7 +56,7 @@ class ServiceThreads:
                             bus,
                             part.node,
                             lane,
-                            part.make(lane),
+                            self._stage(bus, part, lane),
                             checkpoint_every=platform.checkpoint_every,
                             session_idle_s=platform.session_idle_s,
                         )
@@ -57,12 +64,18 @@ class ServiceThreads:
             for projection in service.projections:
                 for lane in platform.lanes:
                     self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
-            for stage, engine in service.engines.items():
-                ENGINE_INFO.labels(stage, engine.name, engine.version, engine.model_digest).set(1)
         slots = [slot for service in services for slot in service.slots]
         instance = platform.instance or f"{socket.gethostname()}-{os.getpid()}"
         self._activations = ActivationFollower(bus, slots, instance) if slots else None
         self._threads = [threading.Thread(target=self._run, args=item, name=item[0], daemon=True) for item in self._runners]
+
+    def _stage(self, bus: Bus, part: StagePart, lane: Lane) -> Stage:
+        stage = part.make(lane)
+        if part.shadow is None or part.node.shadow is None or lane not in part.node.shadow.lanes:
+            return stage
+        shadowed = ShadowedStage(stage, bus, part.node.name, part.node.shadow, lane, part.shadow.slot, part.shadow.make)
+        self._shadowed.append(shadowed)
+        return shadowed
 
     def start(self) -> None:
         """Returns when the activated models are loaded and the runners have begun."""
@@ -88,6 +101,9 @@ class ServiceThreads:
             thread.join(DRAIN_S)
             if thread.is_alive():
                 log.error("A runner did not end in time.", extra=fields(runner=thread.name))
+
+        for shadowed in self._shadowed:
+            shadowed.close()
 
     def _run(self, name: str, runner: StageRunner | ProjectionRunner) -> None:
         try:
@@ -116,20 +132,12 @@ def _wait_for_topics(bus: Bus, services: Sequence[Service], platform: PlatformSe
             stop.wait(LOOK_FOR_BROKER_EVERY_S)
 
 
-def compose_or_exit(compose: Callable[[PlatformSettings], Service], platform: PlatformSettings) -> Service:
-    """The composed service, or one sentence on standard error and exit status 2 when its engine cannot be used."""
+@contextmanager
+def or_exit(*errors: type[Exception]) -> Iterator[None]:
+    """What hinders the start is one sentence on standard error and exit status 2."""
     try:
-        return compose(platform)
-    except EngineUnusable as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def trace_or_exit(platform: PlatformSettings, process: str) -> None:
-    """Traces where they are wanted, or one sentence on standard error and exit status 2 when the library is missing."""
-    try:
-        tracing.configure(platform.traces_endpoint, platform.traces_ratio, process)
-    except EngineUnusable as error:
+        yield
+    except errors as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -137,6 +145,17 @@ def trace_or_exit(platform: PlatformSettings, process: str) -> None:
 def stop_on_signals(stop: threading.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+
+
+def spare_collector() -> None:
+    """Called once everything is loaded. What is there by now stays: the collector of cycles skips it, and looks at young objects less often.
+
+    Every event makes objects that live until the log has them. With the interpreter's defaults a fifth of a full gateway's time went into looking
+    for cycles among them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
@@ -147,15 +166,12 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     if not platform.kafka_bootstrap:
         print("VOXRELAY_KAFKA_BOOTSTRAP is not set: one service alone needs a broker. 'voxrelay serve' runs all of them without.", file=sys.stderr)
         raise SystemExit(2)
-    trace_or_exit(platform, name)
-    service = compose_or_exit(compose, platform)
     from voxrelay.bus.kafka import connect
 
-    try:
+    with or_exit(EngineUnusable):
+        tracing.configure(platform.traces_endpoint, platform.traces_ratio, name)
+        service = compose(platform)
         bus = connect(platform)
-    except EngineUnusable as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
     stop = threading.Event()
     stop_on_signals(stop)
     threads = ServiceThreads(bus, platform, [service])
@@ -171,6 +187,7 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
     _wait_for_topics(bus, [service], platform, stop)
     if not stop.is_set():
         threads.start()
+        spare_collector()
         log.info("The service is at work.", extra=fields(service=name, lanes=platform.lanes))
     while not stop.wait(0.5) and not threads.failed.is_set():
         pass

@@ -6,10 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxrelay.events import Engine, Lane
-from voxrelay.models.slot import EngineSlot
+from voxrelay.events import Lane
+from voxrelay.models.slot import EngineSlot, EngineSupply
 from voxrelay.stage import Projection, Stage
 from voxrelay.topology import ProjectionNode, StageNode
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPart:
+    """How to make the stage of the model in a slot's shadow."""
+
+    slot: EngineSlot[Any]
+    make: Callable[[EngineSupply[Any]], Stage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,7 @@ class StagePart:
 
     node: StageNode
     make: Callable[[Lane], Stage]
+    shadow: ShadowPart | None = None  # where the node has a topic for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +47,8 @@ class Service:
     name: str
     stages: Sequence[StagePart] = ()
     projections: Sequence[ProjectionPart] = ()
-    slots: Sequence[EngineSlot[Any]] = ()  # engines that can be exchanged while the service runs
+    slots: Sequence[EngineSlot[Any]] = ()  # its engines, which can be exchanged while it runs
     add_rpc: Callable[[Any], Sequence[str]] | None = None
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
-    engines: Mapping[str, Engine] = field(default_factory=dict)  # beside those in slots, by what they do: the stage's name, or one like it
     models: tuple[str, ...] = ()  # what clients may name: engines as name:version, voices by name

@@ -38,7 +38,8 @@ class Stage(Protocol):
     def restore(self, session_id: str, state: bytes) -> None:
         """The state as ``snapshot`` gave it. What follows is the next event after that snapshot.
 
-        Raises ``ValueError``, ``KeyError`` or ``TypeError`` for a state that another version gave: that session is given up, loudly.
+        Raises ``ValueError``, ``KeyError`` or ``TypeError`` for a state that another version gave, and ``EngineUnusable`` for one of a model
+        that cannot be had any more: that session is given up, loudly.
         """
         ...
 

@@ -18,7 +18,7 @@ from voxrelay.footprint import Footprint
 
 LABELS: Final = {
     "process": "the service that the process runs, `embedded` for all of them",
-    "stage": "a stage or projection of the topology; `gateway` where the gateway thins out, `speech detection` for that engine of denoise",
+    "stage": "a stage or projection of the topology; `gateway` where the gateway thins out; of engines and models the task",
     "lane": "`live` or `bulk`",
     "edge": "a protocol of the gateway",
     "code": "an error code of docs/errors.md",
@@ -83,6 +83,9 @@ REGISTRY.register(Footprint())
 
 # --- what is running? ---
 PROCESS_INFO = Gauge("voxrelay_process_info", "1 for each process, with its version.", ["process", "version"])
+SHADOW_LEFT_OUT = Counter(
+    "voxrelay_shadow_left_out_total", "Sessions a model in the shadow did not hear to their end: it was too slow, or failed.", ["stage"]
+)
 MODEL_LOADS = Counter("voxrelay_model_loads_total", "Models that were to be loaded while the process runs.", ["stage", "outcome"])
 ENGINE_INFO = Gauge("voxrelay_engine_info", "1 for each engine in use.", ["stage", "engine", "version", "model_digest"])
 

@@ -67,6 +67,15 @@ UTTERANCE_DETECTED = Topic(
 SEGMENT_DIARIZED = Topic("segment", "diarized", "json", (events.SegmentDiarized, events.StageFinished), "Who spoke when.", 7 * 24 * HOUR_MS)
 SEGMENT_TRANSCRIBED = Topic("segment", "transcribed", "json", (events.SegmentTranscribed, events.StageFinished), "What was said.", 7 * 24 * HOUR_MS)
 SEGMENT_CLASSIFIED = Topic("segment", "classified", "json", (events.SegmentClassified, events.StageFinished), "How it sounded.", 7 * 24 * HOUR_MS)
+SEGMENT_SHADOWED = Topic(
+    "segment",
+    "shadowed",
+    "json",
+    (events.SegmentTranscribed, events.StageFinished),
+    "What a model in the shadow would have said: nobody is answered from it, and nothing is stored.",
+    retention_ms=7 * 24 * HOUR_MS,
+    lanes=("live",),
+)
 SYNTHESIS_REQUESTED = Topic("synthesis", "requested", "json", (events.SynthesisRequested,), "Text to be spoken.", lanes=("live",))
 SYNTHESIS_PRODUCED = Topic(
     "synthesis", "produced", "protobuf", (events.SynthesisProduced, events.SynthesisRefused), "The text, spoken, piece by piece.", lanes=("live",)
@@ -79,6 +88,7 @@ TOPICS: tuple[Topic, ...] = (
     SEGMENT_DIARIZED,
     SEGMENT_TRANSCRIBED,
     SEGMENT_CLASSIFIED,
+    SEGMENT_SHADOWED,
     SYNTHESIS_REQUESTED,
     SYNTHESIS_PRODUCED,
 )
@@ -113,6 +123,7 @@ class StageNode:
     reads: Topic
     writes: tuple[Topic, ...]
     asked_as: str  # the name in SessionConfig.stages under which a session asks for it; empty: not by session
+    shadow: Topic | None = None  # where a model in its shadow speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,7 @@ class ProjectionNode:
 
 DENOISE = StageNode("denoise", "denoise", AUDIO_RECEIVED, (AUDIO_DENOISED, UTTERANCE_DETECTED), "denoise")
 DIARIZE = StageNode("diarize", "diarize", AUDIO_DENOISED, (SEGMENT_DIARIZED,), "diarize")
-TRANSCRIBE = StageNode("transcribe", "transcribe", AUDIO_DENOISED, (SEGMENT_TRANSCRIBED,), "transcribe")
+TRANSCRIBE = StageNode("transcribe", "transcribe", AUDIO_DENOISED, (SEGMENT_TRANSCRIBED,), "transcribe", SEGMENT_SHADOWED)
 CLASSIFY = StageNode("classify", "classify", AUDIO_DENOISED, (SEGMENT_CLASSIFIED,), "classify")
 CLASSIFY_TEXT = StageNode("classify.text", "classify", SEGMENT_TRANSCRIBED, (SEGMENT_CLASSIFIED,), "classify")
 SYNTH = StageNode("synth", "synth", SYNTHESIS_REQUESTED, (SYNTHESIS_PRODUCED,), "")
@@ -161,6 +172,11 @@ def stages_reading(topic: Topic) -> tuple[StageNode, ...]:
 def stages_to_finish(asked: tuple[str, ...]) -> frozenset[str]:
     """The producers whose ``StageFinished`` completes a session that asked for these stages."""
     return frozenset(stage.name for stage in STAGES if stage.asked_as and stage.asked_as in asked)
+
+
+def published_by(stage: StageNode) -> tuple[Topic, ...]:
+    """All topics a stage's process writes results to."""
+    return (*stage.writes, stage.shadow) if stage.shadow is not None else stage.writes
 
 
 def edges() -> frozenset[tuple[str, str]]:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from benchmarks.chaos.callers import voices  # noqa: E402  # local_services lies in scripts/
 from benchmarks.chaos.campaign import Campaign, Round  # noqa: E402
-from benchmarks.chaos.faults import KINDS  # noqa: E402
+from benchmarks.chaos.faults import CLOCKS, KINDS  # noqa: E402
 from benchmarks.chaos.picture import draw  # noqa: E402
 from benchmarks.chaos.plan import deal, every_fault, plan  # noqa: E402
 from benchmarks.chaos.platform import FAKETIME, Platform  # noqa: E402
@@ -64,7 +64,7 @@ def _kinds(arguments: argparse.Namespace) -> list[str]:
         return list(arguments.faults)
     if not FAKETIME.exists():
         _say("clock jumps are left out: Debian's libfaketime is not installed")
-    left_out = {"clock"} - ({"clock"} if FAKETIME.exists() else set())
+    left_out = set() if FAKETIME.exists() else set(CLOCKS)
     if arguments.engine == "digest":
         left_out |= {"engine hangs", "engine out of memory"}  # it has no worker process
     return [kind for kind in KINDS if kind not in left_out]
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> list[Round]:
     spoken = voices(min(arguments.voices, arguments.sessions), arguments.seconds * arguments.speed, arguments.data)
     modules = {"transcribe": ("benchmarks.chaos.digest",)} if arguments.engine == "digest" else {}
     done: list[Round] = []
-    with Platform(folder, _say, brokers=arguments.brokers, modules=modules, has_clock="clock" in kinds) as platform:
+    with Platform(folder, _say, brokers=arguments.brokers, modules=modules, has_clock=not CLOCKS.isdisjoint(kinds)) as platform:
         campaign = Campaign(platform, spoken, arguments.sessions, _say, speed=arguments.speed)
         try:
             campaign.run_undisturbed()

@@ -90,7 +90,7 @@ async def speak(voice: Voice, addresses: Callable[[], Sequence[str]], chance: ra
         started = time.monotonic()
         for number, at in enumerate(range(0, len(voice.pcm_s16le), size)):
             await asyncio.sleep(max(0.0, started + number * CHUNK_S / speed - time.monotonic()))
-            call.feed(voice.pcm_s16le[at : at + size])
+            await call.feed(voice.pcm_s16le[at : at + size])
         call.finish()
 
     feeding = asyncio.create_task(feed())

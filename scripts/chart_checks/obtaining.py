@@ -22,9 +22,11 @@ from local_services.processes import ServiceError
 from local_services.state import exclusively
 
 HELM = "v3.22.0"
+KUBERNETES, SIBLINGS = "v1.34.1", "v0.34.1"
+KWOK = "v0.7.0"
 BUILDKIT = "v0.30.0"
 LINTER_SOURCE = Path(__file__).resolve().parent.parent / "dockerfile_lint" / "main.go"
-# The versions charts are validated against: the oldest the chart takes, one between, the newest.
+# The versions charts are validated against: the oldest the chart takes, the one of the control plane, the newest.
 SCHEMA_VERSIONS = ("1.32.0", "1.34.0", "1.37.0")
 SCHEMA_WHEEL = "kubernetes-validate==1.37.0"
 PROMETHEUS_OPERATOR = ("github.com/prometheus-operator/prometheus-operator", "v0.85.0")
@@ -39,6 +41,41 @@ DEFINITIONS = (
 )
 COMPOSE_SPECIFICATION = ("github.com/compose-spec/compose-go/v2", "v2.16.2", "schema/compose-spec.json")
 
+# k8s.io/kubernetes pins its sibling modules at v0.0.0, so a small module of our own replaces them with their published versions.
+SIBLING_MODULES = (
+    *("api", "apiextensions-apiserver", "apimachinery", "apiserver", "cli-runtime", "client-go", "cloud-provider", "cluster-bootstrap"),
+    *("code-generator", "component-base", "component-helpers", "controller-manager", "cri-api", "cri-client", "csi-translation-lib"),
+    *("dynamic-resource-allocation", "endpointslice", "externaljwt", "kms", "kube-aggregator", "kube-controller-manager", "kube-proxy"),
+    *("kube-scheduler", "kubectl", "kubelet", "metrics", "mount-utils", "pod-security-admission", "sample-apiserver"),
+)
+# What the API server says it is; without it, it says v0.0.0 and charts that ask for a version refuse it.
+VERSION_TOLD = {"gitVersion": KUBERNETES, "gitMajor": "1", "gitMinor": KUBERNETES.split(".")[1]}
+PROGRAMS = {
+    "kube-apiserver": "NewAPIServerCommand",
+    "kube-controller-manager": "NewControllerManagerCommand",
+    "kube-scheduler": "NewSchedulerCommand",
+}
+PROGRAM_SOURCE = """package main
+
+import (
+	"os"
+
+	"k8s.io/component-base/cli"
+	"k8s.io/kubernetes/cmd/%s/app"
+)
+
+func main() { os.Exit(cli.Run(app.%s())) }
+"""
+ETCD_SOURCE = """package main
+
+import (
+	"os"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
+)
+
+func main() { etcdmain.Main(os.Args) }
+"""
 GO_REMEDY = "Check that Go (1.25 or later) reaches its module proxy (go env GOPROXY), then run it again."
 
 
@@ -49,6 +86,11 @@ def helm(report: Report) -> Path:
         _go(["install", "-trimpath", "-ldflags=-s -w", f"helm.sh/helm/v3/cmd/helm@{HELM}"], folder, GOBIN=str(folder))
 
     return _cached("helm", "building Helm with Go (first time only, about 4 minutes)", build, report) / "helm"
+
+
+def control_plane(report: Report) -> Path:
+    """The folder with etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok; about 20 minutes to build."""
+    return _cached("control-plane", "building the control plane with Go (first time only, about 20 minutes)", _build_control_plane, report)
 
 
 def dockerfile_lint(report: Report) -> Path:
@@ -94,6 +136,7 @@ def _names() -> dict[str, str]:
     """The folders in the cache, which say what is in them by version."""
     return {
         "helm": f"helm-{HELM}",
+        "control-plane": f"control-plane-{KUBERNETES}",
         "kubernetes-schemas": f"kubernetes-schemas-{'-'.join(SCHEMA_VERSIONS)}",
         "definitions": f"definitions-{'-'.join(dict.fromkeys(version for _, version, _ in DEFINITIONS))}",
         "dockerfile-lint": f"dockerfile-lint-{BUILDKIT}-{hashlib.sha256(LINTER_SOURCE.read_bytes()).hexdigest()[:8]}",
@@ -118,9 +161,26 @@ def _cached(name: str, doing: str, make: Callable[[Path], None], report: Report)
 
 
 def _go(arguments: list[str], folder: Path, **environment: str) -> None:
-    go = required_program("go", "Helm and the linter are built with Go 1.25 or later: install it, and put it on PATH.")
+    go = required_program("go", "Helm, the linter and the control plane are built with Go 1.25 or later: install it, and put it on PATH.")
     log = cache_folder() / "go-build.log"
     run_step([go, *arguments], folder, log, process_environment(CGO_ENABLED="0", GOFLAGS="-mod=mod", **environment), GO_REMEDY)
+
+
+def _build_control_plane(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="control-plane-source-") as scratch:
+        source = Path(scratch)
+        (source / "go.mod").write_text("module controlplane\n\ngo 1.24\n")
+        replacements = [f"-replace=k8s.io/{module}=k8s.io/{module}@{SIBLINGS}" for module in SIBLING_MODULES]
+        _go(["mod", "edit", f"-require=k8s.io/kubernetes@{KUBERNETES}", *replacements], source)
+        sources = {name: PROGRAM_SOURCE % (name, command) for name, command in PROGRAMS.items()} | {"etcd": ETCD_SOURCE}
+        for name, text in sources.items():
+            (source / "cmd" / name).mkdir(parents=True)
+            (source / "cmd" / name / "main.go").write_text(text)
+        _go(["mod", "tidy"], source)
+        flags = " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in VERSION_TOLD.items())])
+        for name in sources:
+            _go(["build", "-trimpath", f"-ldflags={flags}", "-o", str(folder), f"./cmd/{name}"], source)
+    _go(["install", "-trimpath", "-ldflags=-s -w", f"sigs.k8s.io/kwok/cmd/kwok@{KWOK}"], folder, GOBIN=str(folder))
 
 
 def _unpack_schemas(folder: Path) -> None:

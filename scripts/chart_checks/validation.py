@@ -11,11 +11,11 @@ import jsonschema_rs
 import yaml
 
 
-class _Loader(yaml.CSafeLoader):
+class Loader(yaml.CSafeLoader):
     """Takes `=`, which YAML 1.1 gives a meaning that nobody uses, as the text it is in the Prometheus operator's definitions."""
 
 
-_Loader.add_constructor("tag:yaml.org,2002:value", lambda _loader, node: node.value)
+Loader.add_constructor("tag:yaml.org,2002:value", lambda _loader, node: node.value)
 
 
 class Schemas:
@@ -48,7 +48,7 @@ class Schemas:
 
 def _custom_schemas(text: str) -> list[tuple[tuple[str, str], Any]]:
     found = []
-    for document in yaml.load_all(text, _Loader):  # made from the safe one
+    for document in yaml.load_all(text, Loader):  # made from the safe one
         if document and document["kind"] == "CustomResourceDefinition":
             spec = document["spec"]
             for version in spec["versions"]:

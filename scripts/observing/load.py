@@ -14,7 +14,9 @@ from voxrelay.cli.live import LiveCall
 
 TEXT = "Good morning. I would like to know when the next train leaves. Thank you, that is very kind. Good bye."
 CHUNK_S = 0.1
-PAUSE_S = 1.0
+PAUSE_S = 1.5
+TURNS = 4  # finals come between them, while the call goes on
+BACK_OFF_S = 3.0
 PATIENCE_S = 120.0
 
 
@@ -46,7 +48,7 @@ async def call(url: str, pcm: bytes, rate_hz: int, done: Done) -> None:
         begun, size = time.monotonic(), int(rate_hz * CHUNK_S) * 2
         for number, at in enumerate(range(0, len(pcm), size)):
             await asyncio.sleep(max(0.0, begun + number * CHUNK_S - time.monotonic()))
-            live.feed(pcm[at : at + size])
+            await live.feed(pcm[at : at + size])
         live.finish()
 
     talking = asyncio.create_task(talk())
@@ -63,6 +65,8 @@ async def call(url: str, pcm: bytes, rate_hz: int, done: Done) -> None:
         talking.cancel()
         await asyncio.gather(talking, return_exceptions=True)
     done.calls += last == "closed"
+    if last != "closed":
+        await asyncio.sleep(BACK_OFF_S)
 
 
 async def run(url: str, callers: int, seconds: float) -> Done:
@@ -73,7 +77,7 @@ async def run(url: str, callers: int, seconds: float) -> Done:
 
     async def caller() -> None:
         while time.monotonic() < until:
-            await call(url, pcm, rate_hz, done)
+            await call(url, pcm * TURNS, rate_hz, done)
 
     async def others() -> None:
         async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from dashboards import Panel
 
 from observing.prometheus import Series
 
 COLUMNS = 3
+DPI, COLOURS = 80, 40  # legible, and under 100 kB a picture
 UNITS = {"s": "seconds", "percentunit": "share", "bytes": "MiB", "reqps": "a second", "eps": "a second", "h": "hours", "short": ""}
 SCALE = {"bytes": 1 / 2**20}
 
@@ -41,11 +43,12 @@ def draw(path: Path, title: str, panels: Sequence[tuple[Panel, dict[str, list[Se
     """One picture of a dashboard's panels over time, minutes from ``start``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     drawn = [(panel, found) for panel, found in panels if panel.kind == "timeseries"]
     rows = math.ceil(len(drawn) / COLUMNS)
     figure = Figure(figsize=(5 * COLUMNS, 2.9 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     figure.suptitle(title)
     for at, (panel, found) in enumerate(drawn):
         axes = figure.add_subplot(rows, COLUMNS, at + 1)
@@ -59,9 +62,11 @@ def draw(path: Path, title: str, panels: Sequence[tuple[Panel, dict[str, list[Se
                 axes.plot([(moment - start) / 60 for moment in series.times], values, label=_name(legend, series), linewidth=1.2)
         axes.set_ylim(bottom=0)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=5, loc="upper left", ncols=2, framealpha=0.4)
+            axes.legend(fontsize=6.5, loc="upper left", ncols=2, framealpha=0.4)
     figure.supxlabel("minutes", fontsize=8)
-    figure.savefig(path, dpi=80)
+    figure.set_dpi(DPI)
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _name(legend: str, series: Series) -> str:

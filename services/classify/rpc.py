@@ -26,6 +26,7 @@ from voxrelay.events import (
     UtteranceStarted,
     Word,
 )
+from voxrelay.models.slot import EngineSlot
 from voxrelay.stage import Stage
 from voxrelay.v1 import services_pb2, services_pb2_grpc
 
@@ -39,7 +40,7 @@ _UTTERANCE = "u1"
 class ClassificationServicer(services_pb2_grpc.ClassificationServicer):
     """Thread-safe: each call runs stages of its own on the shared engines."""
 
-    def __init__(self, acoustic: AcousticClassifier, text: TextClassifier) -> None:
+    def __init__(self, acoustic: EngineSlot[AcousticClassifier], text: EngineSlot[TextClassifier]) -> None:
         self._acoustic, self._text = acoustic, text
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the name in services.proto
@@ -99,11 +100,14 @@ def _heard(samples: Float32Array) -> list[Payload]:
 
 
 def _results(stage: Stage, payloads: Iterable[Payload]) -> list[SegmentClassified]:
-    events = stage.process([Event(_SESSION, payload) for payload in payloads])
-    return [event.payload for event in events if isinstance(event.payload, SegmentClassified) and event.payload.is_final]
+    try:
+        events = stage.process([Event(_SESSION, payload) for payload in payloads])
+        return [event.payload for event in events if isinstance(event.payload, SegmentClassified) and event.payload.is_final]
+    finally:
+        stage.forget(_SESSION)
 
 
-def add(server: Any, acoustic: AcousticClassifier, text: TextClassifier) -> list[str]:
+def add(server: Any, acoustic: EngineSlot[AcousticClassifier], text: EngineSlot[TextClassifier]) -> list[str]:
     """Registers the servicer; the full names of the services, for reflection."""
     servicer = ClassificationServicer(acoustic, text)
     services_pb2_grpc.add_ClassificationServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # generated

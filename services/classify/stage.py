@@ -20,6 +20,7 @@ from voxrelay.events import (
     SessionOpened,
     StageFinished,
 )
+from voxrelay.models.slot import EngineSlot, Loaded, answers
 from voxrelay.telemetry import ENGINE_SECONDS
 from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT, TRANSCRIBE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece
@@ -51,6 +52,9 @@ class _Utterance:
 
 @dataclass(slots=True)
 class _Session:
+    """``loaded`` is the model its utterances go to; it changes between two of them, where the session is saved."""
+
+    loaded: Loaded[AcousticClassifier]
     wanted: tuple[str, ...]
     wants_interims: bool
     audio: UtteranceAudio
@@ -63,6 +67,7 @@ class _Question:
     """What the engine is asked, and where in the output its answer goes."""
 
     session_id: str
+    loaded: Loaded[AcousticClassifier]
     utterance_id: str
     revision: int
     is_final: bool
@@ -73,45 +78,59 @@ class _Question:
 
 
 class AcousticStage:
-    """One lane's stage of the node ``classify``; the classifier is shared.
+    """One lane's stage of the node ``classify``; the classifiers in the slot are shared.
 
     An utterance is measured whole when it has ended. ``SessionConfig.attributes`` are the names to keep, of those in force when the
     utterance was announced; empty keeps all, and names that no engine has are ignored here (the gateway refuses them).
     ``interim_every_ms`` 0 gives no interims: they cost four times what the finals do.
     """
 
-    def __init__(self, classifier: AcousticClassifier, *, interim_every_ms: int = 0) -> None:
-        self._classifier, self._has_interims = classifier, interim_every_ms > 0
+    def __init__(self, slot: EngineSlot[AcousticClassifier], *, interim_every_ms: int = 0) -> None:
+        self._slot, self._has_interims = slot, interim_every_ms > 0
         self._every = (interim_every_ms or REVISION_EVERY_MS) * SAMPLE_RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}
+        self._ended: list[_Session] = []  # their engines are left when the batch is answered
         self._seconds = ENGINE_SECONDS.labels(CLASSIFY.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
-        """All that is due in the batch goes to the engine in one call."""
+        """All that is due in the batch goes to each engine in one call."""
         output: list[Event | _Question] = []
         for event in batch:
             self._take(event, output)
         for session_id in dict.fromkeys(event.session_id for event in batch):
             self._follow(session_id, output)
-        questions = [item for item in output if isinstance(item, _Question)]
+        questions = [(item.loaded, item.samples) for item in output if isinstance(item, _Question)]
         if questions:
             with self._seconds.time():
-                answers = iter(self._classifier.classify([question.samples for question in questions]))
+                heard = iter(answers(questions, lambda classifier, utterances: classifier.classify(utterances)))
         for item in output:
-            yield item if isinstance(item, Event) else Event(item.session_id, self._result(item, next(answers)))
+            yield item if isinstance(item, Event) else Event(item.session_id, self._result(item, next(heard)))
+        self._leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
         if session is None or session.utterance is not None:
             return None
-        return SavedSession.of(session.wanted, session.wants_interims, session.finals, session.audio).to_bytes()
+        session.loaded = self._slot.renew(session_id, session.loaded)
+        return SavedSession.of(session.wanted, session.wants_interims, session.finals, session.audio, session.loaded.model).to_bytes()
 
     def restore(self, session_id: str, state: bytes) -> None:
         saved = SavedSession.from_bytes(state)
-        self._sessions[session_id] = _Session(saved.wanted, saved.wants_interims, saved.audio(), saved.finals)
+        audio, loaded = saved.audio(), self._slot.take_again(session_id, saved.model)
+        self._sessions[session_id] = _Session(loaded, saved.wanted, saved.wants_interims, audio, saved.finals)
 
     def forget(self, session_id: str) -> None:
-        self._sessions.pop(session_id, None)
+        self._end(session_id)
+        self._leave_ended()
+
+    def _end(self, session_id: str) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self._ended.append(session)
+
+    def _leave_ended(self) -> None:
+        while self._ended:
+            self._slot.leave(self._ended.pop().loaded)
 
     # --- one event -------------------------------------------------------------------------------------------------------
 
@@ -119,7 +138,8 @@ class AcousticStage:
         payload = event.payload
         if isinstance(payload, SessionOpened):
             if CLASSIFY.asked_as in payload.config.stages:
-                self._sessions[event.session_id] = _session(payload.config)
+                self._end(event.session_id)
+                self._sessions[event.session_id] = _session(payload.config, self._slot.take(event.session_id))
             return
         session = self._sessions.get(event.session_id)
         if session is None:
@@ -129,7 +149,7 @@ class AcousticStage:
             session.wants_interims = payload.config.interim_results
         elif isinstance(payload, SessionEnded):
             output.append(Event(event.session_id, StageFinished(CLASSIFY.name, session.finals, seconds(session.audio.position))))
-            self.forget(event.session_id)
+            self._end(event.session_id)
         else:
             self._hear(event.session_id, session, payload, output)
 
@@ -137,19 +157,20 @@ class AcousticStage:
         for piece in session.audio.push(payload):
             utterance = session.utterance
             if utterance is None:
-                wanted = frozenset(session.wanted or self._classifier.names)
+                wanted = frozenset(session.wanted or session.loaded.engine.names)
                 utterance = session.utterance = _Utterance(piece.utterance_id, piece.utterance_start_sample, wanted, self._every)
             utterance.take(piece.samples)
             if piece.ended is not None:
-                output.append(self._last_question(session_id, utterance, piece))
+                output.append(self._last_question(session_id, session.loaded, utterance, piece))
                 session.utterance = None
                 session.finals += 1
 
-    def _last_question(self, session_id: str, utterance: _Utterance, piece: UtterancePiece) -> _Question:
+    def _last_question(self, session_id: str, loaded: Loaded[AcousticClassifier], utterance: _Utterance, piece: UtterancePiece) -> _Question:
         length = utterance.given - piece.surplus_samples
         end_sample = piece.ended.end_sample if piece.ended is not None else utterance.start_sample + length
         return _Question(
             session_id=session_id,
+            loaded=loaded,
             utterance_id=utterance.utterance_id,
             revision=utterance.given // self._every + 1,
             is_final=True,
@@ -175,6 +196,7 @@ class AcousticStage:
         output.append(
             _Question(
                 session_id=session_id,
+                loaded=session.loaded,
                 utterance_id=utterance.utterance_id,
                 revision=revision,
                 is_final=False,
@@ -193,59 +215,97 @@ class AcousticStage:
             start_s=seconds(question.start_sample),
             end_s=seconds(question.end_sample),
             attributes=tuple(attribute for attribute in attributes if attribute.name in question.wanted),
-            engine=self._classifier.engine,
+            engine=question.loaded.identity,
         )
 
 
-def _session(config: SessionConfig) -> _Session:
-    return _Session(config.attributes, config.interim_results, UtteranceAudio())
+def _session(config: SessionConfig, loaded: Loaded[AcousticClassifier]) -> _Session:
+    return _Session(loaded, config.attributes, config.interim_results, UtteranceAudio())
+
+
+@dataclass(slots=True)
+class _Read:
+    """What is kept of a session whose words are read: the model they go to, and how many utterances were answered."""
+
+    loaded: Loaded[TextClassifier]
+    finals: int = 0
 
 
 class TextStage:
-    """One lane's stage of the node ``classify.text``; the classifier is shared.
+    """One lane's stage of the node ``classify.text``; the classifiers in the slot are shared.
 
     segment.transcribed carries no SessionOpened, so this stage cannot see what a session asked for: it serves every session that is
     transcribed, with every attribute it has. Any record of a session opens it; ``StageFinished`` of the transcription ends it. Of a
-    session it keeps only how many utterances it has answered.
+    session it keeps only its model and how many utterances it has answered.
     """
 
-    def __init__(self, classifier: TextClassifier) -> None:
-        self._classifier = classifier
-        self._finals: dict[str, int] = {}
+    def __init__(self, slot: EngineSlot[TextClassifier]) -> None:
+        self._slot = slot
+        self._sessions: dict[str, _Read] = {}
+        self._ended: list[_Read] = []  # their engines are left when the batch is answered
         self._seconds = ENGINE_SECONDS.labels(CLASSIFY_TEXT.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
-        """All finals of the batch go to the engine in one call; a text without words gets a final without attributes."""
-        finals = [event.payload for event in batch if isinstance(event.payload, SegmentTranscribed) and event.payload.is_final]
-        if finals:
-            with self._seconds.time():
-                answers = iter(self._classifier.classify([TranscribedText(final.text, final.words, final.language) for final in finals]))
+        """All finals of the batch go to each engine in one call; a text without words gets a final without attributes."""
+        output: list[Event | tuple[str, Loaded[TextClassifier], SegmentTranscribed]] = []
         for event in batch:
             payload = event.payload
             if isinstance(payload, SegmentTranscribed) and payload.is_final:
-                self._finals[event.session_id] = self._finals.get(event.session_id, 0) + 1
-                yield Event(event.session_id, self._result(payload, next(answers)))
+                session = self._session(event.session_id)
+                session.finals += 1
+                output.append((event.session_id, session.loaded, payload))
             elif isinstance(payload, StageFinished) and payload.stage == TRANSCRIBE.name:
-                finished = StageFinished(CLASSIFY_TEXT.name, self._finals.pop(event.session_id, 0), payload.audio_seconds)
-                yield Event(event.session_id, finished)
+                ended = self._end(event.session_id)
+                finished = StageFinished(CLASSIFY_TEXT.name, ended.finals if ended is not None else 0, payload.audio_seconds)
+                output.append(Event(event.session_id, finished))
+        texts = [(item[1], TranscribedText(item[2].text, item[2].words, item[2].language)) for item in output if not isinstance(item, Event)]
+        if texts:
+            with self._seconds.time():
+                read = iter(answers(texts, lambda classifier, several: classifier.classify(several)))
+        for item in output:
+            yield item if isinstance(item, Event) else Event(item[0], _read_result(item[1], item[2], next(read)))
+        self._leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
-        finals = self._finals.get(session_id)
-        return None if finals is None else str(finals).encode()
+        session = self._sessions.get(session_id)
+        if session is None:
+            return None
+        session.loaded = self._slot.renew(session_id, session.loaded)
+        return f"{session.finals} {session.loaded.model}".encode()
 
     def restore(self, session_id: str, state: bytes) -> None:
-        self._finals[session_id] = int(state)
+        finals, _, model = state.decode().partition(" ")
+        count = int(finals)
+        self._sessions[session_id] = _Read(self._slot.take_again(session_id, model), count)
 
     def forget(self, session_id: str) -> None:
-        self._finals.pop(session_id, None)
+        self._end(session_id)
+        self._leave_ended()
 
-    def _result(self, transcribed: SegmentTranscribed, attributes: tuple[Attribute, ...]) -> SegmentClassified:
-        return SegmentClassified(
-            utterance_id=transcribed.utterance_id,
-            revision=transcribed.revision,
-            is_final=True,
-            start_s=transcribed.start_s,
-            end_s=transcribed.end_s,
-            attributes=attributes,
-            engine=self._classifier.engine,
-        )
+    def _session(self, session_id: str) -> _Read:
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = _Read(self._slot.take(session_id))
+        return session
+
+    def _end(self, session_id: str) -> _Read | None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self._ended.append(session)
+        return session
+
+    def _leave_ended(self) -> None:
+        while self._ended:
+            self._slot.leave(self._ended.pop().loaded)
+
+
+def _read_result(loaded: Loaded[TextClassifier], transcribed: SegmentTranscribed, attributes: tuple[Attribute, ...]) -> SegmentClassified:
+    return SegmentClassified(
+        utterance_id=transcribed.utterance_id,
+        revision=transcribed.revision,
+        is_final=True,
+        start_s=transcribed.start_s,
+        end_s=transcribed.end_s,
+        attributes=attributes,
+        engine=loaded.identity,
+    )

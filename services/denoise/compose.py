@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
+
 from services.denoise.boundaries import BoundaryRules
-from services.denoise.engine import DETECTORS, ENGINES, SpeechDetector, Suppressor
+from services.denoise.engine import DETECTORS, ENGINES, FRAME_SAMPLES, HOP_SAMPLES, Passage, SpeechDetector, Suppressor
 from services.denoise.levels import StrengthRule
 from services.denoise.rpc import add
 from services.denoise.session import FrontEnd
@@ -14,12 +16,42 @@ from services.denoise.settings import DenoiseSettings
 from services.denoise.stage import DenoiseStage
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.engines import EngineUnusable, load
+from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.slot import EngineSlot
 from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
 WITH_WEIGHTS = ("dtln", "gtcrn")  # models of the same names
+WARM_HOPS = 16
+
+
+def suppressor(platform: PlatformSettings, engine: str, **options: Any) -> Suppressor:
+    runtime = _runtime(platform) if engine in WITH_WEIGHTS else {}
+    return cast(Suppressor, load("denoise", ENGINES, engine, **{**runtime, **options}))
+
+
+def detector(platform: PlatformSettings, engine: str, **options: Any) -> SpeechDetector:
+    return cast(SpeechDetector, load("speech detection", DETECTORS, engine, extra="denoise", **{**_runtime(platform), **options}))
+
+
+def suppressor_model(platform: PlatformSettings, name: str) -> Suppressor:
+    """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
+
+    def suppress_silence(made: Suppressor) -> None:
+        made.process([Passage(made.open(), np.zeros(WARM_HOPS * HOP_SAMPLES, dtype=np.float32), np.ones(WARM_HOPS, dtype=np.float32))])
+
+    return load_model(ModelRegistry(platform.models), "denoise", name, partial(suppressor, platform), suppress_silence)
+
+
+def detector_model(platform: PlatformSettings, name: str) -> SpeechDetector:
+    """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
+
+    def hear_silence(made: SpeechDetector) -> None:
+        made.process([(made.open(), np.zeros((1, FRAME_SAMPLES), dtype=np.float32))])
+
+    return load_model(ModelRegistry(platform.models), "voice-activity", name, partial(detector, platform), hear_silence)
 
 
 def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd:
@@ -29,21 +61,10 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
     if settings.offset > settings.onset:
         raise EngineUnusable("VOXRELAY_DENOISE_OFFSET must not be more than VOXRELAY_DENOISE_ONSET.")
     registry = ModelRegistry(platform.models)
-    suppressor = cast(Suppressor, load("denoise", ENGINES, settings.engine, **_weights(settings, platform, registry)))
-    detector_weights, detector_digest = registry.weights(settings.detector_model, settings.detector)
-    detector = cast(
-        SpeechDetector,
-        load(
-            "speech detection",
-            DETECTORS,
-            settings.detector,
-            extra="denoise",
-            weights=detector_weights,
-            model_digest=detector_digest,
-            provider=platform.onnx_provider,
-            threads=platform.threads_per_engine,
-        ),
-    )
+    weights = _weights(registry, settings.model or settings.engine, settings.engine) if settings.engine in WITH_WEIGHTS else {}
+    suppressors = EngineSlot("denoise", suppressor(platform, settings.engine, **weights), partial(suppressor_model, platform))
+    judging = detector(platform, settings.detector, **_weights(registry, settings.detector_model, settings.detector))
+    detectors = EngineSlot("voice-activity", judging, partial(detector_model, platform))
     rules = BoundaryRules(
         onset=settings.onset,
         offset=settings.offset,
@@ -54,28 +75,36 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
         longest=int(settings.longest_s * SAMPLE_RATE_HZ),
     )
     strength = StrengthRule(settings.full_below_db, settings.none_above_db, settings.strength)
-    return FrontEnd(suppressor, detector, strength, rules, settings.pause_ms)
+    return FrontEnd(suppressors, detectors, strength, rules, settings.pause_ms)
 
 
 def compose(platform: PlatformSettings) -> Service:
     """Loads the engines. Raises ``EngineUnusable`` when one cannot be used here."""
     shared = front_end(platform, load_settings(DenoiseSettings))
-    suppressor, detector = shared.suppressor, shared.detector
+    suppressors, detectors = shared.suppressors, shared.detectors
+
+    def close() -> None:
+        suppressors.close()
+        detectors.close()
+
     return Service(
         name="denoise",
         stages=[StagePart(DENOISE, lambda _lane: DenoiseStage(shared))],
+        slots=[suppressors, detectors],
         add_rpc=partial(add, front_end=shared),
-        checks={"suppressor": suppressor.check, "speech detector": detector.check},
-        engines={DENOISE.name: shared.suppressor.engine, "speech detection": shared.detector.engine},
+        checks={"suppressor": lambda: suppressors.current.check(), "speech detector": lambda: detectors.current.check()},
+        close=close,
     )
 
 
-def _weights(settings: DenoiseSettings, platform: PlatformSettings, registry: ModelRegistry) -> dict[str, Any]:
-    """What an engine with weights is made with."""
-    if settings.engine not in WITH_WEIGHTS:
-        return {}
-    weights, digest = registry.weights(settings.model or settings.engine, settings.engine)
-    return {"weights": weights, "model_digest": digest, "provider": platform.onnx_provider, "threads": platform.threads_per_engine}
+def _weights(registry: ModelRegistry, name: str, engine: str) -> dict[str, Any]:
+    weights, digest = registry.weights(name, engine)
+    return {"weights": weights, "model_digest": digest}
+
+
+def _runtime(platform: PlatformSettings) -> dict[str, Any]:
+    """What engines on ONNX Runtime are made with besides their weights."""
+    return {"provider": platform.onnx_provider, "threads": platform.threads_per_engine}
 
 
 def _samples(milliseconds: int) -> int:

@@ -42,7 +42,7 @@ class EnhancementServicer(services_pb2_grpc.EnhancementServicer):
         return services_pb2.EnhanceResponse(
             audio=services_pb2.Audio(pcm_s16le=b"".join(audio), sample_rate_hz=SAMPLE_RATE_HZ),
             utterances=[codec.to_message(utterance) for utterance in utterances],
-            engine=codec.to_message(self._front_end.suppressor.engine),
+            engine=codec.to_message(self._front_end.suppressors.identity),
         )
 
     def _run(self, config: SessionConfig, pcm: bytes) -> Sequence[Payload]:

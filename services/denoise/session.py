@@ -10,23 +10,50 @@ import numpy as np
 from services.denoise.boundaries import Boundaries, BoundaryRules
 from services.denoise.engine import FRAME_SAMPLES, HOP_SAMPLES, NO_SAMPLES, SpeechDetector, State, Suppressor
 from services.denoise.levels import Levels, StrengthRule
-from services.denoise.packing import pack, unpack
+from services.denoise.packing import Array, pack, unpack
 from services.denoise.resample import Resampler
 from voxrelay.audio import Float32Array
+from voxrelay.engines import EngineUnusable
 from voxrelay.events import SessionConfig
+from voxrelay.models.slot import EngineSlot, Loaded
 
 PAUSE_LIMITS_MS = (100, 5_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Those of one session, for good: both keep a state that is the model's own, and the suppressor's delay is the model's too."""
+
+    suppressor: Loaded[Suppressor]
+    detector: Loaded[SpeechDetector]
 
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
     """What all sessions of a stage share. ``pause_ms`` is for sessions that set none."""
 
-    suppressor: Suppressor
-    detector: SpeechDetector
+    suppressors: EngineSlot[Suppressor]
+    detectors: EngineSlot[SpeechDetector]
     strength: StrengthRule
     boundaries: BoundaryRules
     pause_ms: int
+
+    def take(self, session_id: str) -> Engines:
+        """For a session that opens. Whoever takes them leaves them."""
+        return Engines(self.suppressors.take(session_id), self.detectors.take(session_id))
+
+    def take_same(self, suppressor: str, detector: str) -> Engines:
+        """For a session that was saved with these models. Raises ``EngineUnusable`` when one cannot be had any more."""
+        held = self.suppressors.take_same(suppressor)
+        try:
+            return Engines(held, self.detectors.take_same(detector))
+        except EngineUnusable:
+            self.suppressors.leave(held)
+            raise
+
+    def leave(self, engines: Engines) -> None:
+        self.suppressors.leave(engines.suppressor)
+        self.detectors.leave(engines.detector)
 
     def pause_samples(self, config: SessionConfig) -> int:
         pause_ms = config.pause_ms or self.pause_ms
@@ -44,13 +71,13 @@ class JudgedFrame:
 class DenoiseSession:
     """From chunks to hops for the suppressor and frames for the detector, and from their answers to output. All positions in samples at 16 kHz."""
 
-    def __init__(self, config: SessionConfig, front_end: FrontEnd) -> None:
+    def __init__(self, config: SessionConfig, front_end: FrontEnd, engines: Engines) -> None:
         """Raises ``ValueError`` for a rate or number of channels that is not served."""
-        self._front_end = front_end
+        self._front_end, self.engines = front_end, engines
         self.config = config
         self.resampler = Resampler(config.sample_rate_hz, config.channels)
-        self.suppression: State = front_end.suppressor.open()
-        self.detection: State = front_end.detector.open()
+        self.suppression: State = engines.suppressor.engine.open()
+        self.detection: State = engines.detector.engine.open()
         self.levels = Levels()
         self.boundaries = Boundaries(front_end.boundaries, pause=front_end.pause_samples(config), is_gated=config.vad_enabled)
         self.passed_on = 0  # samples given out
@@ -98,7 +125,7 @@ class DenoiseSession:
         self._taken += samples.size
         heard = np.concatenate((self._unhopped, samples))
         if is_last:
-            tail = self._front_end.suppressor.delay_samples
+            tail = self.engines.suppressor.engine.delay_samples
             tail += -(heard.size + tail) % HOP_SAMPLES
             heard = np.concatenate((heard, np.zeros(tail, dtype=np.float32)))
         hops = heard.size // HOP_SAMPLES
@@ -130,6 +157,7 @@ class DenoiseSession:
         arrays |= {f"detection.{name}": array for name, array in self.detection.items()}
         values = {
             "config": asdict(self.config),
+            "models": [self.engines.suppressor.model, self.engines.detector.model],
             "resampler": counters,
             "levels": self.levels.dump(),
             "boundaries": self.boundaries.dump(),
@@ -141,10 +169,20 @@ class DenoiseSession:
 
     @classmethod
     def load(cls, state: bytes, front_end: FrontEnd) -> DenoiseSession:
+        """Takes the engines the session had. Raises ``EngineUnusable`` when one cannot be had any more."""
         arrays, values = unpack(state)
+        engines = front_end.take_same(*values.get("models", ("", "")))
+        try:
+            return cls._loaded(arrays, values, front_end, engines)
+        except BaseException:
+            front_end.leave(engines)
+            raise
+
+    @classmethod
+    def _loaded(cls, arrays: dict[str, Array], values: dict[str, Any], front_end: FrontEnd, engines: Engines) -> DenoiseSession:
         saved: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values["config"].items()}
         config = SessionConfig(**saved)
-        session = cls(config, front_end)
+        session = cls(config, front_end, engines)
         session.resampler.load(arrays["resampled"], values["resampler"])
         session.suppression = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith("suppression.")}
         session.detection = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith("detection.")}

@@ -21,6 +21,7 @@ from voxrelay.events import (
     SessionOpened,
     StageFinished,
 )
+from voxrelay.models.slot import answers
 from voxrelay.telemetry import ENGINE_SECONDS
 from voxrelay.topology import DENOISE
 
@@ -46,7 +47,7 @@ class DenoiseStage:
     """Passes audio on after ``suppressor.delay_samples`` plus what fills an 8 ms hop, and utterance boundaries when they are sure.
 
     Each chunk becomes one ``AudioDenoised`` (one for each 400 ms of it) as soon as it completes a hop; the boundaries it decided follow it.
-    In each round the detector and the suppressor are called once for all sessions with audio in the batch. Sessions that did not
+    In each round every detector and every suppressor is called once for all sessions with audio in the batch. Sessions that did not
     ask for denoise pass through unsuppressed, for all stages need the utterances.
     """
 
@@ -77,7 +78,9 @@ class DenoiseStage:
         self._sessions[session_id] = DenoiseSession.load(state, self._front_end)
 
     def forget(self, session_id: str) -> None:
-        self._sessions.pop(session_id, None)
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self._front_end.leave(session.engines)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -108,9 +111,12 @@ class DenoiseStage:
                 yield Event(session_id, payload)
 
     def _open(self, event: Event, payload: SessionOpened) -> Event:
+        self.forget(event.session_id)
+        engines = self._front_end.take(event.session_id)
         try:
-            self._sessions[event.session_id] = DenoiseSession(payload.config, self._front_end)
+            self._sessions[event.session_id] = DenoiseSession(payload.config, self._front_end, engines)
         except ValueError as error:
+            self._front_end.leave(engines)
             raise Poison(str(error), event.id) from error
         return Event(event.session_id, payload)
 
@@ -122,14 +128,15 @@ class DenoiseStage:
                 piece.samples = piece.session.resampler.finish()
         frames = [piece.session.frames_of(piece.samples, is_last=piece.is_last) for piece in round_]
         with self._engine_seconds.time():
-            spoken = self._front_end.detector.process([(piece.session.detection, of) for piece, of in zip(round_, frames, strict=True)])
+            heard = [(piece.session.engines.detector, (piece.session.detection, of)) for piece, of in zip(round_, frames, strict=True)]
+            spoken = answers(heard, lambda detector, work: detector.process(work))
         passages = []
         for piece, of, probabilities in zip(round_, frames, spoken, strict=True):
             strengths = piece.session.judge(of, probabilities)
             hops, by_hop = piece.session.hops_of(piece.samples, strengths, is_last=piece.is_last)
-            passages.append(Passage(piece.session.suppression, hops, by_hop))
+            passages.append((piece.session.engines.suppressor, Passage(piece.session.suppression, hops, by_hop)))
         with self._engine_seconds.time():
-            cleaned = self._front_end.suppressor.process(passages)
+            cleaned = answers(passages, lambda suppressor, work: suppressor.process(work))
         for piece, samples in zip(round_, cleaned, strict=True):
             yield from self._results(piece, samples)
 
@@ -157,7 +164,7 @@ class DenoiseStage:
 
     def _end(self, session_id: str, session: DenoiseSession, ended: SessionEnded) -> Iterator[Event]:
         audio_seconds = seconds(session.resampler.frames, session.config.sample_rate_hz)
-        del self._sessions[session_id]
+        self.forget(session_id)
         yield Event(session_id, SessionEnded(ended.reason, audio_seconds))
         yield Event(session_id, StageFinished(DENOISE.name, session.boundaries.utterances, audio_seconds))
 

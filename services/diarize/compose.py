@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
+
+import numpy as np
 
 from services.diarize.clustering import ClusterRules
 from services.diarize.engine import ENGINES, SpeakerEmbedder
@@ -14,7 +16,9 @@ from services.diarize.stage import DiarizeStage
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.engines import load
 from voxrelay.events import Lane
+from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.slot import EngineSlot
 from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DIARIZE
@@ -23,7 +27,18 @@ from voxrelay.topology import DIARIZE
 def speaker_embedder(platform: PlatformSettings, settings: DiarizeSettings) -> SpeakerEmbedder:
     """Loads the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     weights, digest = ModelRegistry(platform.models).weights(settings.model, settings.engine)
-    return cast(SpeakerEmbedder, load("diarize", ENGINES, settings.engine, weights=weights, model_digest=digest))
+    return embedder(settings.engine, weights=weights, model_digest=digest)
+
+
+def embedder(engine: str, **options: Any) -> SpeakerEmbedder:
+    return cast(SpeakerEmbedder, load("diarize", ENGINES, engine, **options))
+
+
+def model(platform: PlatformSettings, name: str) -> SpeakerEmbedder:
+    """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
+    return load_model(
+        ModelRegistry(platform.models), "diarize", name, embedder, lambda made: made.embed(np.zeros((1, made.window_samples), dtype=np.float32))
+    )
 
 
 def cluster_rules(settings: DiarizeSettings) -> ClusterRules:
@@ -33,15 +48,10 @@ def cluster_rules(settings: DiarizeSettings) -> ClusterRules:
 def compose(platform: PlatformSettings) -> Service:
     """Loads the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     settings = load_settings(DiarizeSettings)
-    embedder = speaker_embedder(platform, settings)
+    slot = EngineSlot("diarize", speaker_embedder(platform, settings), partial(model, platform))
     rules, memory = cluster_rules(settings), Memory(settings.kept_windows, settings.kept_utterances)
 
     def make(_lane: Lane) -> DiarizeStage:
-        return DiarizeStage(embedder, rules=rules, memory=memory, interim_every_ms=settings.interim_every_ms)
+        return DiarizeStage(slot, rules=rules, memory=memory, interim_every_ms=settings.interim_every_ms)
 
-    return Service(
-        name="diarize",
-        stages=[StagePart(DIARIZE, make)],
-        add_rpc=partial(add, embedder=embedder, rules=rules),
-        engines={DIARIZE.name: embedder.engine},
-    )
+    return Service(name="diarize", stages=[StagePart(DIARIZE, make)], slots=[slot], add_rpc=partial(add, slot=slot, rules=rules), close=slot.close)

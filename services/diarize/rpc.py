@@ -17,19 +17,21 @@ from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
 from voxrelay.calls import MAX_UTTERANCES, abort, samples_of, utterances_of
 from voxrelay.errors import Refused
 from voxrelay.events import SpeakerSegment
+from voxrelay.models.slot import EngineSlot, Loaded
 from voxrelay.v1 import services_pb2, services_pb2_grpc
 
 MAX_SPEAKERS = 100
 PIECE_SECONDS = 30  # what is speech everywhere is taken as utterances so long
 MEMORY = Memory(windows=10_000, utterances=MAX_UTTERANCES)  # more than one call can hold: nothing is settled early
 SERVICE = "voxrelay.v1.Diarization"
+_SESSION = "rpc"
 
 
 class DiarizationServicer(services_pb2_grpc.DiarizationServicer):
     """Thread-safe: each call has speakers of its own, on the shared engine."""
 
-    def __init__(self, embedder: SpeakerEmbedder, rules: ClusterRules) -> None:
-        self._embedder, self._rules = embedder, rules
+    def __init__(self, slot: EngineSlot[SpeakerEmbedder], rules: ClusterRules) -> None:
+        self._slot, self._rules = slot, rules
 
     def Diarize(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the name in services.proto
         """The segments of all utterances in order, all evidence weighed at once; without ``utterances`` all audio is speech.
@@ -40,10 +42,17 @@ class DiarizationServicer(services_pb2_grpc.DiarizationServicer):
             samples, utterances = _checked(request)
         except Refused as refused:
             abort(context, refused)
-        heard = self._heard(samples, utterances)
-        speakers = Speakers(self._rules, MEMORY, self._embedder.window_samples, self._embedder.dimensions)
-        speakers.hear(heard, request.num_speakers)
-        segments = [(one, turn) for one in heard for turn in one.turns(self._embedder.window_samples)]
+        loaded = self._slot.take(_SESSION)
+        try:
+            return self._answer(loaded, samples, utterances, request.num_speakers)
+        finally:
+            self._slot.leave(loaded)
+
+    def _answer(self, loaded: Loaded[SpeakerEmbedder], samples: Float32Array, utterances: Sequence[Span], most: int) -> Any:
+        heard = _heard(loaded.engine, samples, utterances)
+        speakers = Speakers(self._rules, MEMORY, loaded.engine.window_samples, loaded.engine.dimensions)
+        speakers.hear(heard, most)
+        segments = [(one, turn) for one in heard for turn in one.turns(loaded.engine.window_samples)]
         return services_pb2.DiarizeResponse(
             segments=[
                 codec.to_message(
@@ -51,21 +60,22 @@ class DiarizationServicer(services_pb2_grpc.DiarizationServicer):
                 )
                 for one, turn in segments
             ],
-            engine=codec.to_message(self._embedder.engine),
+            engine=codec.to_message(loaded.identity),
         )
 
-    def _heard(self, samples: Float32Array, utterances: Sequence[Span]) -> list[Heard]:
-        """All utterances, with their windows embedded in one call."""
-        window, step = self._embedder.window_samples, self._embedder.step_samples
-        spoken = [samples[start:end] for start, end in utterances]
-        starts = [all_starts(one.size, window, step) for one in spoken]
-        windows = [window_at(one, start, window) for one, ones in zip(spoken, starts, strict=True) for start in ones]
-        vectors = on_grid(self._embedder.embed(np.stack(windows)))
-        heard, at = [], 0
-        for number, ((start, end), one, ones) in enumerate(zip(utterances, spoken, starts, strict=True), start=1):
-            heard.append(Heard(f"u{number}", start, end, 1, ones, vectors[at : at + len(ones)], speech_spans(one)))
-            at += len(ones)
-        return heard
+
+def _heard(embedder: SpeakerEmbedder, samples: Float32Array, utterances: Sequence[Span]) -> list[Heard]:
+    """All utterances, with their windows embedded in one call."""
+    window, step = embedder.window_samples, embedder.step_samples
+    spoken = [samples[start:end] for start, end in utterances]
+    starts = [all_starts(one.size, window, step) for one in spoken]
+    windows = [window_at(one, start, window) for one, ones in zip(spoken, starts, strict=True) for start in ones]
+    vectors = on_grid(embedder.embed(np.stack(windows)))
+    heard, at = [], 0
+    for number, ((start, end), one, ones) in enumerate(zip(utterances, spoken, starts, strict=True), start=1):
+        heard.append(Heard(f"u{number}", start, end, 1, ones, vectors[at : at + len(ones)], speech_spans(one)))
+        at += len(ones)
+    return heard
 
 
 def _checked(request: Any) -> tuple[Float32Array, list[Span]]:
@@ -82,7 +92,7 @@ def _pieces(samples: int) -> list[Span]:
     return [(start, min(start + step, samples)) for start in range(0, samples, step)]
 
 
-def add(server: Any, embedder: SpeakerEmbedder, rules: ClusterRules) -> list[str]:
+def add(server: Any, slot: EngineSlot[SpeakerEmbedder], rules: ClusterRules) -> list[str]:
     """Registers the servicer; the full names of the services, for reflection."""
-    services_pb2_grpc.add_DiarizationServicer_to_server(DiarizationServicer(embedder, rules), server)  # type: ignore[no-untyped-call]  # generated
+    services_pb2_grpc.add_DiarizationServicer_to_server(DiarizationServicer(slot, rules), server)  # type: ignore[no-untyped-call]  # generated
     return [SERVICE]

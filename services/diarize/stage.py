@@ -18,6 +18,7 @@ from services.diarize.state import SavedSession, pack_speakers, unpack_speakers
 from services.diarize.turns import Turn, all_starts, regular_starts, slots, speech_spans, turns, window_at
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
 from voxrelay.events import Event, SegmentDiarized, SessionConfigured, SessionEnded, SessionOpened, SpeakerSegment, StageFinished, UtteranceEnded
+from voxrelay.models.slot import EngineSlot, Loaded, answers
 from voxrelay.telemetry import ENGINE_SECONDS
 from voxrelay.topology import DIARIZE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece, pack_audio, unpack_audio
@@ -46,6 +47,9 @@ class _Utterance:
 
 @dataclass(slots=True)
 class _Session:
+    """``loaded`` is the session's for good: directions of two models cannot be compared, and its speakers are made of them."""
+
+    loaded: Loaded[SpeakerEmbedder]
     most: int  # speakers; 0 for any number
     wants_interims: bool
     audio: UtteranceAudio
@@ -68,22 +72,30 @@ class _Place:
     ended: UtteranceEnded | None = None
 
 
-_Work = list[tuple[_Utterance, int, Float32Array]]
+@dataclass(frozen=True, slots=True)
+class _Window:
+    utterance: _Utterance
+    start: int
+    samples: Float32Array
+
+
+_Work = list[tuple[Loaded[SpeakerEmbedder], _Window]]
 
 
 class DiarizeStage:
-    """One lane's stage; the embedder is shared."""
+    """One lane's stage; the embedders in the slot are shared."""
 
     def __init__(
-        self, embedder: SpeakerEmbedder, *, rules: ClusterRules | None = None, memory: Memory | None = None, interim_every_ms: int = 1000
+        self, slot: EngineSlot[SpeakerEmbedder], *, rules: ClusterRules | None = None, memory: Memory | None = None, interim_every_ms: int = 1000
     ) -> None:
-        self._embedder, self._rules, self._memory = embedder, rules or ClusterRules(), memory or Memory()
+        self._slot, self._rules, self._memory = slot, rules or ClusterRules(), memory or Memory()
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}
+        self._ended: list[_Session] = []  # their engines are left when the batch is answered
         self._seconds = ENGINE_SECONDS.labels(DIARIZE.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
-        """First all audio is cut into windows, then all windows go to the embedder in one call, then the speakers are told."""
+        """First all audio is cut into windows, then all windows go to each embedder in one call, then the speakers are told."""
         output: list[Event | _Place] = []
         work: _Work = []
         for event in batch:
@@ -92,34 +104,50 @@ class DiarizeStage:
             self._follow(session_id, output, work)
         if work:
             with self._seconds.time():
-                vectors = on_grid(self._embedder.embed(np.stack([window for _, _, window in work])))
-            for (utterance, start, _), vector in zip(work, vectors, strict=True):
-                utterance.vectors[start] = vector
+                vectors = answers(work, _embedded)
+            for (_, window), vector in zip(work, vectors, strict=True):
+                window.utterance.vectors[window.start] = vector
         for item in output:
             if isinstance(item, Event):
                 yield item
             else:
                 for result in self._results(item):
                     yield Event(item.session_id, result)
+        self._leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
         if session is None or session.utterance is not None:
             return None
         packed_audio, packed_speakers = pack_audio(session.audio), pack_speakers(session.speakers)
-        return SavedSession(session.most, session.wants_interims, session.finals, packed_audio, packed_speakers).to_bytes()
+        return SavedSession(session.most, session.wants_interims, session.finals, packed_audio, packed_speakers, session.loaded.model).to_bytes()
 
     def restore(self, session_id: str, state: bytes) -> None:
         saved = SavedSession.from_bytes(state)
-        speakers = self._speakers()
-        unpack_speakers(saved.packed_speakers, speakers, self._embedder.dimensions)
-        self._sessions[session_id] = _Session(saved.most, saved.wants_interims, unpack_audio(saved.packed_audio), speakers, saved.finals)
+        audio, loaded = unpack_audio(saved.packed_audio), self._slot.take_same(saved.model)
+        try:
+            speakers = self._speakers(loaded.engine)
+            unpack_speakers(saved.packed_speakers, speakers, loaded.engine.dimensions)
+        except BaseException:
+            self._slot.leave(loaded)
+            raise
+        self._sessions[session_id] = _Session(loaded, saved.most, saved.wants_interims, audio, speakers, saved.finals)
 
     def forget(self, session_id: str) -> None:
-        self._sessions.pop(session_id, None)
+        self._end(session_id)
+        self._leave_ended()
 
-    def _speakers(self) -> Speakers:
-        return Speakers(self._rules, self._memory, self._embedder.window_samples, self._embedder.dimensions)
+    def _end(self, session_id: str) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self._ended.append(session)
+
+    def _leave_ended(self) -> None:
+        while self._ended:
+            self._slot.leave(self._ended.pop().loaded)
+
+    def _speakers(self, embedder: SpeakerEmbedder) -> Speakers:
+        return Speakers(self._rules, self._memory, embedder.window_samples, embedder.dimensions)
 
     # --- audio ---------------------------------------------------------------------------------------------------------------
 
@@ -128,7 +156,10 @@ class DiarizeStage:
         if isinstance(payload, SessionOpened):
             config = payload.config
             if DIARIZE.asked_as in config.stages:
-                self._sessions[event.session_id] = _Session(config.num_speakers, config.interim_results, UtteranceAudio(), self._speakers())
+                self._end(event.session_id)
+                loaded = self._slot.take(event.session_id)
+                speakers = self._speakers(loaded.engine)
+                self._sessions[event.session_id] = _Session(loaded, config.num_speakers, config.interim_results, UtteranceAudio(), speakers)
             return
         session = self._sessions.get(event.session_id)
         if session is None:
@@ -139,7 +170,7 @@ class DiarizeStage:
         elif isinstance(payload, SessionEnded):
             finished = StageFinished(DIARIZE.name, session.finals, seconds(session.audio.position))
             output.append(Event(event.session_id, finished))
-            self.forget(event.session_id)
+            self._end(event.session_id)
         else:
             for piece in session.audio.push(payload):
                 self._hear(event.session_id, session, piece, output, work)
@@ -151,11 +182,12 @@ class DiarizeStage:
         utterance.take(piece.samples)
         if piece.ended is None:
             return
+        embedder = session.loaded.engine
         samples = utterance.samples()[: piece.ended.end_sample - piece.ended.start_sample]
-        starts = all_starts(samples.size, self._embedder.window_samples, self._embedder.step_samples)
-        if samples.size < self._embedder.window_samples:
+        starts = all_starts(samples.size, embedder.window_samples, embedder.step_samples)
+        if samples.size < embedder.window_samples:
             utterance.cut.clear()  # what was cut while the end was not known heard more than the utterance
-        self._cut(utterance, samples, starts, work)
+        _cut(session.loaded, utterance, samples, starts, work)
         revision = utterance.given // self._every + 1
         output.append(_Place(session_id, session, utterance, revision, session.most, starts, samples, piece.ended))
         session.utterance = None
@@ -170,51 +202,62 @@ class DiarizeStage:
         revision = utterance.given // self._every
         utterance.next_interim = (revision + 1) * self._every
         samples = utterance.samples()
-        starts = regular_starts(samples.size, self._embedder.window_samples, self._embedder.step_samples)
+        starts = regular_starts(samples.size, session.loaded.engine.window_samples, session.loaded.engine.step_samples)
         if starts:
-            self._cut(utterance, samples, starts, work)
+            _cut(session.loaded, utterance, samples, starts, work)
             output.append(_Place(session_id, session, utterance, revision, session.most, starts, samples))
-
-    def _cut(self, utterance: _Utterance, samples: Float32Array, starts: Sequence[int], work: _Work) -> None:
-        for start in starts:
-            if start not in utterance.cut:
-                utterance.cut.add(start)
-                work.append((utterance, start, window_at(samples, start, self._embedder.window_samples)))
 
     # --- speakers ------------------------------------------------------------------------------------------------------------
 
     def _results(self, place: _Place) -> Iterable[SegmentDiarized]:
         if place.ended is None:
-            return [self._interim(place)]
-        ended, rows = place.ended, self._rows(place)
+            return [_interim(place)]
+        ended, rows = place.ended, _rows(place)
         heard = Heard(ended.utterance_id, ended.start_sample, ended.end_sample, place.revision, place.starts, rows, speech_spans(place.samples))
-        return [self._final(one) for one in place.session.speakers.hear([heard], place.most)]
+        return [_final(one, place.session.loaded) for one in place.session.speakers.hear([heard], place.most)]
 
-    def _rows(self, place: _Place) -> GridArray:
-        vectors = [place.utterance.vectors[start] for start in place.starts]
-        return np.stack(vectors) if vectors else np.zeros((0, self._embedder.dimensions), dtype=np.int8)
 
-    def _final(self, heard: Heard) -> SegmentDiarized:
-        found = heard.turns(self._embedder.window_samples)
-        return self._result(heard.utterance_id, heard.revision, True, heard.start_sample, heard.end_sample, found)
+def _embedded(embedder: SpeakerEmbedder, windows: Sequence[_Window]) -> list[GridArray]:
+    return list(on_grid(embedder.embed(np.stack([window.samples for window in windows]))))
 
-    def _interim(self, place: _Place) -> SegmentDiarized:
-        utterance, count = place.utterance, place.samples.size
-        labels, confidences = place.session.speakers.provisional(self._rows(place), place.most)
-        spans = slots(place.starts, self._embedder.window_samples, count)
-        found = turns(labels, confidences, spans, speech_spans(place.samples))
-        return self._result(utterance.utterance_id, place.revision, False, utterance.start_sample, utterance.start_sample + count, found)
 
-    def _result(self, utterance_id: str, revision: int, is_final: bool, start_sample: int, end_sample: int, found: Sequence[Turn]) -> SegmentDiarized:
-        segments = [
-            SpeakerSegment(f"S{turn.label}", seconds(start_sample + turn.start), seconds(start_sample + turn.end), turn.confidence) for turn in found
-        ]
-        return SegmentDiarized(
-            utterance_id=utterance_id,
-            revision=revision,
-            is_final=is_final,
-            start_s=seconds(start_sample),
-            end_s=seconds(end_sample),
-            segments=tuple(segments),
-            engine=self._embedder.engine,
-        )
+def _cut(loaded: Loaded[SpeakerEmbedder], utterance: _Utterance, samples: Float32Array, starts: Sequence[int], work: _Work) -> None:
+    for start in starts:
+        if start not in utterance.cut:
+            utterance.cut.add(start)
+            work.append((loaded, _Window(utterance, start, window_at(samples, start, loaded.engine.window_samples))))
+
+
+def _rows(place: _Place) -> GridArray:
+    vectors = [place.utterance.vectors[start] for start in place.starts]
+    return np.stack(vectors) if vectors else np.zeros((0, place.session.loaded.engine.dimensions), dtype=np.int8)
+
+
+def _final(heard: Heard, loaded: Loaded[SpeakerEmbedder]) -> SegmentDiarized:
+    found = heard.turns(loaded.engine.window_samples)
+    return _result(loaded, heard.utterance_id, heard.revision, True, heard.start_sample, heard.end_sample, found)
+
+
+def _interim(place: _Place) -> SegmentDiarized:
+    utterance, count, loaded = place.utterance, place.samples.size, place.session.loaded
+    labels, confidences = place.session.speakers.provisional(_rows(place), place.most)
+    spans = slots(place.starts, loaded.engine.window_samples, count)
+    found = turns(labels, confidences, spans, speech_spans(place.samples))
+    return _result(loaded, utterance.utterance_id, place.revision, False, utterance.start_sample, utterance.start_sample + count, found)
+
+
+def _result(
+    loaded: Loaded[SpeakerEmbedder], utterance_id: str, revision: int, is_final: bool, start_sample: int, end_sample: int, found: Sequence[Turn]
+) -> SegmentDiarized:
+    segments = [
+        SpeakerSegment(f"S{turn.label}", seconds(start_sample + turn.start), seconds(start_sample + turn.end), turn.confidence) for turn in found
+    ]
+    return SegmentDiarized(
+        utterance_id=utterance_id,
+        revision=revision,
+        is_final=is_final,
+        start_s=seconds(start_sample),
+        end_s=seconds(end_sample),
+        segments=tuple(segments),
+        engine=loaded.identity,
+    )

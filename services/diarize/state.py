@@ -14,7 +14,7 @@ from services.diarize.speakers import Heard, Older, Speakers
 
 @dataclass(frozen=True, slots=True)
 class SavedSession:
-    """``most`` speakers, wishes, counts, speakers, and the second of audio an utterance yet to be announced may reach back into.
+    """``most`` speakers, wishes, counts, model, speakers, and the second of audio an utterance yet to be announced may reach back into.
 
     100 kB at most with the default memory, half of that as a rule: a byte an element of each kept window, compressed.
     """
@@ -24,17 +24,18 @@ class SavedSession:
     finals: int
     packed_audio: bytes
     packed_speakers: bytes
+    model: str = ""  # the session's, from its first word to its last
 
     def to_bytes(self) -> bytes:
-        head = {"most": self.most, "wants_interims": self.wants_interims, "finals": self.finals, "audio": len(self.packed_audio)}
-        return json.dumps(head).encode() + b"\n" + self.packed_audio + self.packed_speakers
+        head = {"most": self.most, "wants_interims": self.wants_interims, "finals": self.finals, "model": self.model}
+        return json.dumps(head | {"audio": len(self.packed_audio)}).encode() + b"\n" + self.packed_audio + self.packed_speakers
 
     @classmethod
     def from_bytes(cls, state: bytes) -> SavedSession:
         line, _, rest = state.partition(b"\n")
         head = json.loads(line)
         audio = head["audio"]
-        return cls(head["most"], head["wants_interims"], head["finals"], rest[:audio], rest[audio:])
+        return cls(head["most"], head["wants_interims"], head["finals"], rest[:audio], rest[audio:], head.get("model", ""))
 
 
 def pack_speakers(speakers: Speakers) -> bytes:

@@ -8,7 +8,7 @@ import threading
 from services.gateway.compose import compose
 from voxrelay import tracing
 from voxrelay.engines import EngineUnusable
-from voxrelay.process import stop_on_signals, trace_or_exit
+from voxrelay.process import or_exit, spare_collector, stop_on_signals
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.telemetry import configure_logging, tell_process
 
@@ -22,15 +22,13 @@ def main() -> None:
         raise SystemExit(2)
     from voxrelay.bus.kafka import connect
 
-    trace_or_exit(platform, "gateway")
     stop = threading.Event()
     stop_on_signals(stop)
-    try:
+    with or_exit(EngineUnusable, OSError):
+        tracing.configure(platform.traces_endpoint, platform.traces_ratio, "gateway")
         server = compose(platform, connect(platform))
         server.start()
-    except (EngineUnusable, OSError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    spare_collector()
     while not stop.wait(0.5) and not server.has_failed:
         pass
     failed = server.has_failed

@@ -33,6 +33,6 @@ def compose(
         bus.topics()
 
     registry = ModelRegistry(platform.models, Hub(platform.models_hub, platform.models_token.get_secret_value()))
-    models = ModelOperations(registry, ActivationLog(bus))
+    models = ModelOperations(registry, ActivationLog.lasting(bus, platform.data))
     asked = {"bus": ask_bus, "database": views.check, **(checks or {})}
     return GatewayServer(bus, settings, platform.host, asked, views, rpc_services, access, models, deletions)

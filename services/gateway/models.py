@@ -160,8 +160,7 @@ class ModelAnswer(BaseModel):
     revision: str = Field(description="what the source pins; empty where only checksums do")
     digest: str = Field(description="SHA-256 of the one file, or of the list of files with theirs; empty where there are none")
     is_installed: bool
-    is_exchangeable: bool = Field(description="whether a model for this task can be activated while services run")
-    use: str = Field(description="active, or for which share of sessions it is the candidate; empty when not in use by an activation")
+    use: str = Field(description="active, or for which share of sessions it is the candidate or in the shadow; else empty")
 
 
 class ModelFileAnswer(BaseModel):
@@ -185,10 +184,15 @@ class ModelStateAnswer(BaseModel):
     candidate: str
     reason: str = Field(description="why that is not what was asked for; empty when it is")
     at: float = Field(description="seconds since the epoch")
+    shadow: str = ""
 
 
 class ActivateRequest(BaseModel):
     share: float = Field(1.0, gt=0, le=1, description="of the sessions; below 1 the model is a candidate beside the active one")
+
+
+class ShadowRequest(BaseModel):
+    share: float = Field(1.0, ge=0, le=1, description="of the live sessions the model hears; 0 takes it out of the shadow")
 
 
 class RollbackRequest(BaseModel):
@@ -202,3 +206,5 @@ class ActivationAnswer(BaseModel):
     share: float
     earlier: list[str] = Field(description="what rollbacks go back to, the newest last")
     activated_at: float
+    shadow: str = Field("", description="what hears sessions as well and answers nobody")
+    shadow_share: float = 0.0

@@ -91,6 +91,7 @@ class LiveSession:
         self._catching_up: list[Event] | None = None  # results that come in while the log is read for earlier ones
         self._visitor: Visitor | None = None
         self._parked_since: float | None = None
+        self._has_left = False
         self._client_has = 0
         self._told: deque[tuple[float, Numbered]] = deque()
         self.span: SessionSpan | None = None
@@ -187,9 +188,9 @@ class LiveSession:
         """Ends after ``Closed`` or ``Failed``."""
         while (update := await self._outbox.get()) is not None:
             if isinstance(update, Numbered) and self._visitor is not None:
+                self._remember(update)
                 if update.sequence <= self._client_has and not isinstance(update, Closed):
                     continue  # told by another process, which did not wait as long for it
-                self._remember(update)
             yield update
             if isinstance(update, Closed | Failed):
                 return
@@ -199,10 +200,12 @@ class LiveSession:
     async def welcome(self, visitor: Visitor, last_sequence: int = 0) -> None:
         """This connection has the session now; what follows ``last_sequence`` is told again. One that had it before gives way.
 
-        Raises ``Refused`` NOT_RESUMABLE when the updates after ``last_sequence`` are not at hand any more.
+        Raises ``Refused`` NOT_RESUMABLE when the session is over, or the updates after ``last_sequence`` are not at hand any more.
         """
         if self._visitor is not None:
-            await self._visitor.give_way()
+            await self._free()
+            if self._has_left:
+                raise Refused("NOT_RESUMABLE", "This session has ended; its results are kept under its id.")
             oldest = self._told[0][1].sequence if self._told else 1
             if last_sequence < oldest - 1:
                 raise Refused("NOT_RESUMABLE", f"Only messages from {oldest} on can be told again; the session's results are kept under its id.")
@@ -213,6 +216,14 @@ class LiveSession:
             self._outbox.put_back(missed)
             self._client_has = last_sequence
         self._visitor, self._parked_since = visitor, None
+
+    async def _free(self) -> None:
+        """Nobody has the session after this, and it waits for whoever takes it. Of several that want it at once, each gives way to the next."""
+        while (before := self._visitor) is not None and before is not _NOBODY:
+            await before.give_way()
+            if self._visitor is before:
+                self._visitor = _NOBODY
+                self.park()
 
     def park(self) -> None:
         """The connection broke: the session waits for its client, and ends when that does not come back in time."""
@@ -271,7 +282,8 @@ class LiveSession:
             for update in self._assembly.push(event, self._hub.clock()):
                 if isinstance(update, Numbered):
                     self._told.append((self._hub.clock(), update))
-        self._visitor = _Nobody()
+        self._visitor = _NOBODY
+        self.park()
 
     async def _take_voice(self, audio: trail.AudioTrail, opened_at: float) -> None:
         """From the fence on only this process is heard for the session; ``audio`` then knows exactly what was heard before."""
@@ -291,6 +303,7 @@ class LiveSession:
 
     def leave(self) -> None:
         """Nobody reads the updates any more."""
+        self._has_left = True
         self._outbox.end()
         self._hub.drop(self.id)
 
@@ -351,6 +364,9 @@ class LiveSession:
 class _Nobody:
     async def give_way(self) -> None:
         """Nobody has to go."""
+
+
+_NOBODY = _Nobody()
 
 
 class SpeechRequest:

@@ -5,13 +5,13 @@ Blocking; called from a thread. Uses readers of its own, outside every consumer 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from voxrelay import codec
 from voxrelay.bus.api import Bus, Consumer, TopicPartition
-from voxrelay.errors import Poison, Unavailable
+from voxrelay.bus.span import read_to
+from voxrelay.errors import Poison
 from voxrelay.events import AudioReceived, EndReason, Event, FinalizeRequested, Lane, SessionConfig, SessionEnded, SessionOpened, SessionResumed
 from voxrelay.topology import AUDIO_RECEIVED, GATEWAY_READS
 
@@ -23,14 +23,8 @@ PRODUCER = "gateway"
 def _events(consumer: Consumer, ends: Mapping[TopicPartition, int], session_id: str) -> Iterator[Event]:
     """The session's events below ``ends``, in order within each partition. Raises ``Unavailable`` when the log does not give them in time."""
     key = session_id.encode()
-    waiting = dict(ends)
-    deadline = time.monotonic() + READ_WITHIN_S
-    while waiting:
-        if time.monotonic() > deadline:
-            raise Unavailable("The log did not give the session's records in time.")
-        for record in consumer.poll(500, 0.1):
-            if record.offset + 1 >= waiting.get(record.source, record.offset + 2):
-                del waiting[record.source]
+    for records in read_to(consumer, ends, "The log did not give the session's records in time.", READ_WITHIN_S):
+        for record in records:
             if record.key != key or record.offset >= ends[record.source]:
                 continue
             try:

@@ -10,7 +10,7 @@ from services.synth.casting import names_in, voice_names
 from services.synth.engine import Sentence, Spoken, Synthesizer
 from voxrelay.audio import Float32Array, float32_from_pcm_s16le, pcm_s16le_from_float32, seconds
 from voxrelay.errors import Refused
-from voxrelay.events import SynthesisProduced, SynthesisRequested, WordSpoken
+from voxrelay.events import Engine, SynthesisProduced, SynthesisRequested, WordSpoken
 from voxrelay.resampling import StreamResampler
 from voxrelay.script import sentences, turns
 
@@ -54,10 +54,10 @@ class Cutter:
     Where pieces begin does not depend on the sentences' lengths, and no piece waits for the next sentence but the rest of the last.
     """
 
-    def __init__(self, synthesizer: Synthesizer, sample_rate_hz: int, piece_ms: int) -> None:
-        """``sample_rate_hz`` 0 keeps the engine's."""
-        self._engine, self._from_hz = synthesizer.engine, synthesizer.sample_rate_hz
-        self._to_hz = sample_rate_hz or self._from_hz
+    def __init__(self, engine: Engine, from_hz: int, to_hz: int, piece_ms: int) -> None:
+        """``engine`` is who speaks, at ``from_hz``; ``to_hz`` 0 keeps that."""
+        self._engine, self._from_hz = engine, from_hz
+        self._to_hz = to_hz or from_hz
         self._piece_samples = max(1, self._to_hz * piece_ms // 1000)
         self._step_samples = max(1, self._from_hz * piece_ms // 1000)
         self._resampler = StreamResampler(self._from_hz, self._to_hz)

@@ -14,9 +14,10 @@ from services.transcribe.stage import TranscribeStage
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.engines import EngineUnusable, load
 from voxrelay.events import Lane
+from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
 from voxrelay.models.slot import EngineSlot
-from voxrelay.service import Service, StagePart
+from voxrelay.service import Service, ShadowPart, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
 
@@ -46,10 +47,7 @@ def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSett
 def transcriber(platform: PlatformSettings, settings: TranscribeSettings, engine: str, **changes: Any) -> Transcriber:
     """The engine with the service's settings and ``changes`` to them. Raises ``EngineUnusable`` when it cannot be used here."""
     options = {**options_of(engine, platform, settings), **changes}
-    try:
-        return cast(Transcriber, load("transcribe", ENGINES, engine, extra=EXTRAS.get(engine, ""), **options))
-    except TypeError as error:
-        raise EngineUnusable(f"The engine '{engine}' does not take all options of the model ({', '.join(changes)}): correct them.") from error
+    return cast(Transcriber, load("transcribe", ENGINES, engine, extra=EXTRAS.get(engine, ""), **options))
 
 
 def configured_transcriber(platform: PlatformSettings, settings: TranscribeSettings) -> Transcriber:
@@ -66,19 +64,12 @@ def configured_transcriber(platform: PlatformSettings, settings: TranscribeSetti
 
 def model(platform: PlatformSettings, settings: TranscribeSettings, name: str) -> Transcriber:
     """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
-    registry = ModelRegistry(platform.models)
-    entry = registry.entry(name)
-    if entry.task != "transcribe":
-        raise EngineUnusable(f"'{name}' is a model for {entry.task} and cannot transcribe.")
-    weights: dict[str, Any] = {"weights": registry.path(name), "model_digest": entry.digest} if entry.files else {}
-    made = transcriber(platform, settings, entry.engine, **entry.options, **weights)
-    try:
-        stream = made.open(StreamOptions(), wants_interims=False)
-        made.advance([Advance(stream, np.zeros(SAMPLE_RATE_HZ, dtype=np.float32), is_last=True)])
-    except BaseException:
-        made.close()
-        raise
-    return made
+    return load_model(ModelRegistry(platform.models), "transcribe", name, partial(transcriber, platform, settings), _hear_silence)
+
+
+def _hear_silence(made: Transcriber) -> None:
+    stream = made.open(StreamOptions(), wants_interims=False)
+    made.advance([Advance(stream, np.zeros(SAMPLE_RATE_HZ, dtype=np.float32), is_last=True)])
 
 
 def compose(platform: PlatformSettings) -> Service:
@@ -92,7 +83,7 @@ def compose(platform: PlatformSettings) -> Service:
 
     return Service(
         name="transcribe",
-        stages=[StagePart(TRANSCRIBE, make)],
+        stages=[StagePart(TRANSCRIBE, make, ShadowPart(slot, partial(TranscribeStage, is_urgent=False)))],
         slots=[slot],
         add_rpc=partial(add, slot=slot),
         checks={"transcriber": lambda: slot.current.check()},

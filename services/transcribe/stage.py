@@ -26,7 +26,7 @@ from voxrelay.events import (
     StageFinished,
     Word,
 )
-from voxrelay.models.slot import EngineSlot, Loaded
+from voxrelay.models.slot import EngineSupply, Loaded, answers
 from voxrelay.telemetry import ENGINE_SECONDS
 from voxrelay.topology import TRANSCRIBE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece
@@ -81,26 +81,13 @@ class _Place:
     end_sample: int | None = None
 
 
-@dataclass(slots=True)
-class _Due:
-    """What goes to the engines, and for each stretch the engine it belongs to."""
-
-    steps: list[tuple[Transcriber, Advance]] = field(default_factory=list)
-
-    def answers(self) -> list[Hypothesis | None]:
-        """One call an engine for all that is due to it; in the order of the steps."""
-        found: list[Hypothesis | None] = [None] * len(self.steps)
-        for transcriber in dict.fromkeys(transcriber for transcriber, _ in self.steps):
-            places = [place for place, (owner, _) in enumerate(self.steps) if owner is transcriber]
-            for place, answer in zip(places, transcriber.advance([self.steps[place][1] for place in places]), strict=True):
-                found[place] = answer
-        return found
+_Work = list[tuple[Loaded[Transcriber], Advance]]
 
 
 class TranscribeStage:
     """One lane's stage; the transcribers in the slot are shared. ``is_urgent``: somebody waits for the results."""
 
-    def __init__(self, slot: EngineSlot[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
+    def __init__(self, slot: EngineSupply[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
         self._slot, self._is_urgent = slot, is_urgent
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}
@@ -110,20 +97,20 @@ class TranscribeStage:
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
         """All that is due in the batch goes to each engine in one call."""
         output: list[Event | _Place] = []
-        work = _Due()
+        work: _Work = []
         for event in batch:
             self._take(event, output, work)
         for session_id in dict.fromkeys(event.session_id for event in batch):
             self._follow(session_id, output, work)
-        answers: Iterator[Hypothesis | None] = iter(())
-        if work.steps:
+        heard: Iterator[Hypothesis | None] = iter(())
+        if work:
             with self._seconds.time():
-                answers = iter(work.answers())
+                heard = iter(answers(work, lambda engine, steps: engine.advance(steps)))
         for item in output:
             if isinstance(item, Event):
                 yield item
             else:
-                payload = self._result(item, next(answers))
+                payload = self._result(item, next(heard))
                 if payload is not None:
                     yield Event(item.session_id, payload)
         self._leave_ended()
@@ -157,7 +144,7 @@ class TranscribeStage:
 
     # --- one event -------------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Event, output: list[Event | _Place], work: _Due) -> None:
+    def _take(self, event: Event, output: list[Event | _Place], work: _Work) -> None:
         payload = event.payload
         if isinstance(payload, SessionOpened):
             if TRANSCRIBE.asked_as in payload.config.stages:
@@ -179,7 +166,7 @@ class TranscribeStage:
             for piece in session.audio.push(payload):
                 self._hear(event.session_id, session, payload, piece, output, work)
 
-    def _hear(self, session_id: str, session: _Session, payload: Payload, piece: UtterancePiece, output: list[Event | _Place], work: _Due) -> None:
+    def _hear(self, session_id: str, session: _Session, payload: Payload, piece: UtterancePiece, output: list[Event | _Place], work: _Work) -> None:
         utterance = session.utterance
         if utterance is None:
             stream = session.loaded.engine.open(session.options, wants_interims=session.wants_interims, is_urgent=self._is_urgent)
@@ -189,11 +176,11 @@ class TranscribeStage:
             utterance.likely = utterance.given
         if piece.ended is not None:
             output.append(_Place(session_id, session.loaded, utterance, utterance.given // self._every + 1, piece.ended.end_sample))
-            work.steps.append((session.loaded.engine, utterance.step(is_last=True, surplus_samples=piece.surplus_samples)))
+            work.append((session.loaded, utterance.step(is_last=True, surplus_samples=piece.surplus_samples)))
             session.utterance = None
             session.finals += 1
 
-    def _follow(self, session_id: str, output: list[Event | _Place], work: _Due) -> None:
+    def _follow(self, session_id: str, output: list[Event | _Place], work: _Work) -> None:
         """Hand over what an open utterance has gathered, at most once every so much audio."""
         session = self._sessions.get(session_id)
         if session is None or session.utterance is None or session.utterance.given < session.utterance.next_interim:
@@ -203,7 +190,7 @@ class TranscribeStage:
         utterance.next_interim = (revision + 1) * self._every
         doubtful = min(utterance.given - utterance.likely, LONGEST_DOUBT_SAMPLES)
         output.append(_Place(session_id, session.loaded, utterance, revision))
-        work.steps.append((session.loaded.engine, utterance.step(is_last=False, surplus_samples=doubtful)))
+        work.append((session.loaded, utterance.step(is_last=False, surplus_samples=doubtful)))
 
     # --- one answer --------------------------------------------------------------------------------------------------------
 

@@ -212,10 +212,10 @@ class _Nobody:
 
 
 @pytest.mark.services
-def test_a_group_is_set_back_to_a_time_unless_it_is_at_work(kafka_bootstrap: str, unique: str) -> None:
-    from voxrelay.bus.kafka import KafkaBus
+def test_a_group_is_set_back_to_a_time_unless_it_is_at_work(kafka_bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from voxrelay.bus import kafka
 
-    bus, topic, group = KafkaBus(kafka_bootstrap), f"rewind.{unique}", f"rewind-{unique}"
+    bus, topic, group = kafka.KafkaBus(kafka_bootstrap), f"rewind.{unique}", f"rewind-{unique}"
     bus.create_topics([TopicSpec(topic, 1, {}, "")])
     source, producer = TopicPartition(topic, 0), bus.producer()
     for number in range(3):
@@ -232,7 +232,8 @@ def test_a_group_is_set_back_to_a_time_unless_it_is_at_work(kafka_bootstrap: str
     seen = 0
     while seen < 7:
         seen += len(consumer.poll())
-    with pytest.raises(Unavailable, match="end its members first"):
+    with monkeypatch.context() as patch, pytest.raises(Unavailable, match="end its members first"):
+        patch.setattr(kafka, "LEAVE_WITHIN_S", 0.5)
         bus.rewind(group, [topic], since)
     consumer.commit({source: 7})
     consumer.close()

@@ -66,7 +66,7 @@ async def _speak(call: LiveCall, pcm: bytes, chance: random.Random) -> list[dict
         started = asyncio.get_running_loop().time()
         for number, at in enumerate(range(0, len(pcm), size)):
             await asyncio.sleep(max(0.0, started + number * CHUNK_S - asyncio.get_running_loop().time()))
-            call.feed(pcm[at : at + size])
+            await call.feed(pcm[at : at + size])
         call.finish()
 
     async def cut() -> None:

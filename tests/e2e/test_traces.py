@@ -167,8 +167,9 @@ def test_who_does_not_want_it_is_not_traced(collector: Collector, traced: str, s
 
 def test_off_means_that_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     script = (
-        "import sys; from voxrelay import process, tracing; from voxrelay.settings import PlatformSettings; import services.embedded;"
-        "process.trace_or_exit(PlatformSettings(), 'embedded'); assert tracing.tracer() is None;"
+        "import sys; from voxrelay import tracing; from voxrelay.settings import PlatformSettings; import services.embedded;"
+        "platform = PlatformSettings(); tracing.configure(platform.traces_endpoint, platform.traces_ratio, 'embedded');"
+        "assert tracing.tracer() is None;"
         "assert not {'opentelemetry.sdk', 'opentelemetry.exporter', 'voxrelay.otlp'} & sys.modules.keys()"  # FastAPI loads the bare API itself
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VOXRELAY_")}

@@ -22,10 +22,12 @@ from voxrelay.process import main
 class DigestTranscriber:
     languages = ("en",)
 
-    def __init__(self, is_broken: bool = False, **_settings: Any) -> None:
+    def __init__(self, is_broken: bool = False, before: str = "", **_settings: Any) -> None:
+        """``before`` is a word it says before everything, which nobody said."""
         if is_broken:
             raise RuntimeError("weights of another net")
         self.engine = Engine("digest", "1", "none")
+        self._before = f"{before} " if before else ""
         self._streams: dict[int, list[Float32Array]] = {}
         self._numbers = count(1)
         self._is_closed = False
@@ -46,7 +48,7 @@ class DigestTranscriber:
         samples = np.concatenate(self._streams.pop(step.stream))
         samples = samples[: samples.size - step.surplus_samples]
         word = hashlib.sha256(pcm_s16le_from_float32(samples)).hexdigest()[:16]
-        return Hypothesis(word, (Word(word, 0.0, samples.size / 16_000, 1.0),), 1.0, samples.size, "en")
+        return Hypothesis(self._before + word, (Word(word, 0.0, samples.size / 16_000, 1.0),), 1.0, samples.size, "en")
 
     def discard(self, stream: int) -> None:
         self._streams.pop(stream, None)

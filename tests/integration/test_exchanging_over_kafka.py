@@ -1,4 +1,5 @@
-"""The transcribe service over a real Kafka: models are exchanged, one fails, the process is killed and another takes over; the words stay."""
+"""The transcribe service over a real Kafka: models are exchanged, one hears in the shadow, one fails, the process is killed and another takes
+over; the words stay."""
 
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ from voxrelay.events import (
 from voxrelay.events import UtteranceStarted as Started
 from voxrelay.models.activations import ActivationLog
 from voxrelay.models.catalogue import ModelEntry
+from voxrelay.models.comparison import Texts, differences, published, shadowed
 from voxrelay.models.operations import ModelOperations
 from voxrelay.models.registry import ModelRegistry
 from voxrelay.settings import PlatformSettings
@@ -130,14 +132,24 @@ def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bu
     operations = ModelOperations(registry, log)
     for name in ("second", "third", "broken"):
         registry.add(ModelEntry(name, "transcribe", "digest", "engine", "MIT", "", options={"is_broken": name == "broken"}))
+    registry.add(ModelEntry("mumbling", "transcribe", "digest", "engine", "MIT", "", options={"before": "hm"}))
     log.decide(ModelActivated("transcribe"))
-    instance = uuid.uuid4().hex[:8]
+    operations.shadow("mumbling")
+    instance, begin_s = uuid.uuid4().hex[:8], time.time()
 
-    def until(model: str, candidate: str = "", reason: str = "") -> None:
-        deadline = time.monotonic() + WITHIN_S
-        while not any((one.model, one.candidate, one.reason) == (model, candidate, reason) for one in log.states() if one.instance == instance):
+    def until(model: str, candidate: str = "", reason: str = "", shadow: str = "") -> None:
+        wanted, deadline = (model, candidate, reason, shadow), time.monotonic() + WITHIN_S
+        while not any((one.model, one.candidate, one.reason, one.shadow) == wanted for one in log.states() if one.instance == instance):
             assert time.monotonic() < deadline, log.states()
             time.sleep(0.05)
+
+    def heard_in_shadow() -> Texts:
+        """Something of every session, at least."""
+        deadline, heard = time.monotonic() + WITHIN_S, dict[str, dict[str, str]]()
+        while set(heard) != set(sessions):
+            assert time.monotonic() < deadline, set(heard)
+            heard = shadowed(bus, begin_s, time.time() + 60).get("mumbling", {})
+        return heard
 
     first = serve(instance)
     finals = Finals(bus)
@@ -149,6 +161,9 @@ def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bu
         finals.until(lambda now: now.newest_models == {"second"})
         operations.activate("third", 0.5)
         finals.until(lambda now: now.newest_models == {"second", "third"})
+        in_shadow = heard_in_shadow()
+        operations.shadow("mumbling", 0.0)
+        until("second", "third")
         operations.activate("broken")
         until("second", "third", "The model 'broken' could not be loaded (RuntimeError): check that its files fit its engine.")
         first.kill()
@@ -168,3 +183,7 @@ def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bu
         assert all(len(set(values)) == 1 for values in copies.values())
     assert len({tuple(finals.texts(session)) for session in sessions}) == 1  # all said the same, whichever models heard them
     assert all(finals.models(session)[0] == "" and "second" in finals.models(session) for session in sessions)
+    assert not any("mumbling" in finals.models(session) for session in sessions)  # it has answered nobody
+    compared = differences(published(bus, "live", begin_s, in_shadow), in_shadow)
+    assert {one.session_id for one in compared} == set(sessions)
+    assert {(one.wer, one.errors - one.utterances) for one in compared} == {(1.0, 0)}  # one word too many in each utterance

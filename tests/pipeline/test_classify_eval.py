@@ -26,6 +26,7 @@ from voxrelay.events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from voxrelay.models.slot import EngineSlot
 
 LONGEST_S = 30.0
 
@@ -122,7 +123,8 @@ def test_the_stage_says_of_real_speech_what_the_engine_says_however_it_is_cut(ev
         payloads: list[Payload] = [
             SessionOpened(SessionConfig()), chunks[0], UtteranceStarted("u1", 0), *chunks[1:], UtteranceEnded("u1", 0, end), SessionEnded()
         ]  # fmt: skip
-        results = [event.payload for event in AcousticStage(SignalClassifier()).process([Event("s", payload) for payload in payloads])]
+        stage = AcousticStage(EngineSlot("classify", SignalClassifier()))
+        results = [event.payload for event in stage.process([Event("s", payload) for payload in payloads])]
         answers += [result.attributes for result in results if isinstance(result, SegmentClassified) and result.is_final]
     assert len(answers) == 3
     assert all(answer == SignalClassifier().classify([speech[:end]])[0] for answer in answers)

@@ -22,6 +22,7 @@ from tests.speech import read_speech
 from voxrelay.audio import pcm_s16le_from_float32
 from voxrelay.engines import EngineUnusable
 from voxrelay.events import AudioReceived, Event, Payload, SegmentDiarized, SessionConfig, SessionEnded, SessionOpened, StageFinished
+from voxrelay.models.slot import EngineSlot
 from voxrelay.settings import PlatformSettings
 
 CHUNK_BYTES = 3_200
@@ -55,7 +56,7 @@ def _denoised(clip: Path, front: FrontEnd, config: SessionConfig) -> list[Payloa
 
 
 def _stage(embedder: SpeakerEmbedder) -> DiarizeStage:
-    return DiarizeStage(embedder, rules=cluster_rules(DiarizeSettings()))
+    return DiarizeStage(EngineSlot("diarize", embedder), rules=cluster_rules(DiarizeSettings()))
 
 
 def _latest(payloads: list[Payload]) -> dict[str, SegmentDiarized]:

@@ -14,6 +14,7 @@ from services.transcribe.engine import Advance, StreamOptions
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, float32_from_pcm_s16le, level_dbfs
 from voxrelay.engines import load
 from voxrelay.events import Event, SynthesisProduced, SynthesisRequested, WordSpoken
+from voxrelay.models.slot import EngineSlot
 
 COUNTING = "One, two, three, four, five."
 SENTENCES = [
@@ -29,7 +30,7 @@ SENTENCES = [
 def stage() -> Iterator[SynthStage]:
     pytest.importorskip("espeakng_loader", reason="the bundled engine is not installed: pip install 'voxrelay[synth]'")
     synthesizer: Synthesizer = load("synth", ENGINES, "espeak", workers=1)
-    yield SynthStage(synthesizer)
+    yield SynthStage(EngineSlot("synth", synthesizer))
     synthesizer.close()
 
 

@@ -21,7 +21,7 @@ from voxrelay.probe import Probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGES = dockerfile.read()
-TARGETS = (*SERVICES, "denoise-gpu")
+TARGETS = (*SERVICES, "denoise-gpu", "transcribe-faster-whisper", "transcribe-faster-whisper-gpu")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_every_stage_starts_from_a_fixed_version_or_from_another_stage() -> None
 @pytest.mark.parametrize("service", TARGETS)
 def test_an_image_runs_its_service_as_nobody_in_particular(service: str) -> None:
     assert IMAGES.setting(service, "USER") == "10001:10001"
-    assert json.loads(IMAGES.setting(service, "CMD")) == ["python", "-m", f"services.{service.removesuffix('-gpu')}"]
+    assert json.loads(IMAGES.setting(service, "CMD")) == ["python", "-m", f"services.{service.partition('-')[0]}"]
     assert IMAGES.setting(service, "STOPSIGNAL") == "SIGTERM"
     assert "/opt/alive.py" in IMAGES.setting(service, "HEALTHCHECK")
     environment = IMAGES.environment(service)
@@ -52,7 +52,7 @@ def test_an_image_has_no_compiler_no_pip_and_only_what_was_copied(service: str) 
     assert all("apt-get" not in run and "pip install" not in run for run in runs)
     assert any("pip uninstall" in run for run in runs)
     copied = [instruction for stage in IMAGES.lineage(service) for instruction in stage.all("COPY")]
-    assert {instruction.flag("from") for instruction in copied} <= {"", "weights", f"{service}-build"}
+    assert {instruction.flag("from") for instruction in copied} <= {"", "weights", "whisper-weights", f"{service}-build"}
     assert IMAGES.stages[service].base == "runtime"
 
 
@@ -77,6 +77,14 @@ def test_the_gpu_image_has_the_same_packages_and_one_onnx_runtime() -> None:
     assert gpu["onnxruntime-gpu"] == cpu["onnxruntime"]
     assert all(name.startswith("nvidia-") for name in gpu.keys() - cpu.keys() - {"onnxruntime-gpu"})
     assert IMAGES.environment("denoise-gpu")["VOXRELAY_ONNX_PROVIDER"] == "cuda"
+
+
+def test_the_gpu_image_of_whisper_has_the_same_packages_and_those_of_cuda() -> None:
+    cpu, gpu = (requirements_files.pinned_versions(f"transcribe-faster-whisper{suffix}.txt") for suffix in ("", "-gpu"))
+    assert cpu.items() <= gpu.items()
+    assert gpu.keys() - cpu.keys() == {"nvidia-cublas-cu12", "nvidia-cuda-nvrtc-cu12", "nvidia-cudnn-cu12"}
+    environment = IMAGES.environment("transcribe-faster-whisper-gpu")
+    assert (environment["VOXRELAY_TRANSCRIBE_ENGINE"], environment["VOXRELAY_TRANSCRIBE_DEVICE"]) == ("faster-whisper", "cuda")
 
 
 def test_compose_runs_the_gpu_image_only_where_it_is_asked_for(composed: dict[str, Any]) -> None:

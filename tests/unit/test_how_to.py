@@ -9,6 +9,7 @@ import numpy as np
 
 from voxrelay import events
 from voxrelay.events import Event, SegmentTranscribed, StageFinished, Word
+from voxrelay.models.slot import EngineSlot
 from voxrelay.topology import SEGMENT_CLASSIFIED, SEGMENT_TRANSCRIBED, StageNode
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
@@ -52,7 +53,7 @@ def test_the_engine_of_the_page_speaks() -> None:
     table = {"ENGINES": dict(capability.ENGINES)}
     exec(entry, table)  # noqa: S102  # our own page
     assert table["ENGINES"]["tones"].endswith(":TonesSynthesizer")
-    stage = SynthStage(names["TonesSynthesizer"]())
+    stage = SynthStage(EngineSlot("synth", names["TonesSynthesizer"]()))
     pieces = [event.payload for event in stage.process([Event("s", SynthesisRequested("Hello there. Bye.", sample_rate_hz=8000))])]
     assert all(isinstance(piece, SynthesisProduced) for piece in pieces)
     assert sum(len(piece.pcm_s16le) for piece in pieces) == 3 * 2000 * 2

@@ -33,6 +33,7 @@ QUEUE_KILOBYTES = 256 * 1024
 RETRY_S = 0.1
 ANY_PARTITION = -1
 LEAVE_WITHIN_S = 10.0
+HAS_MEMBERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS)  # answers of a group that somebody is in
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
 
@@ -51,8 +52,13 @@ def _problem(what: str, error: KafkaError) -> Exception:
 _PREFIXES_OF_PROPERTIES = ("security.", "ssl.", "sasl.", "socket.", "broker.address.", "client.", "enable.ssl.", "https.")
 
 
-def properties_in(path: Path) -> dict[str, str]:
-    """The settings of a file, ``name=value`` a line; ``#`` begins a comment line. Raises ``EngineUnusable`` saying what is wrong with it."""
+def properties_in(path: Path | None) -> dict[str, str]:
+    """The settings of a file, ``name=value`` a line; ``#`` begins a comment line; none without a file.
+
+    Raises ``EngineUnusable`` saying what is wrong with it.
+    """
+    if path is None:
+        return {}
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -73,7 +79,7 @@ def properties_in(path: Path) -> dict[str, str]:
 
 def connect(platform: PlatformSettings) -> KafkaBus:
     """The bus of these settings. Raises ``EngineUnusable`` for properties that librdkafka does not take."""
-    properties = properties_in(platform.kafka_properties) if platform.kafka_properties else {}
+    properties = properties_in(platform.kafka_properties)
     try:
         return KafkaBus(platform.kafka_bootstrap, platform.instance, properties)
     except KafkaException as error:
@@ -163,19 +169,27 @@ class KafkaBus:
     def rewind(self, group: str, topics: Collection[str], time_s: float) -> int:
         """The group reads again what was written at this wall-clock time or later; how many records that are at most. It must have no members.
 
-        Raises ``Unavailable`` when it has, or the broker does not answer.
+        Members that are just leaving are waited for. Raises ``Unavailable`` when some stay, or the broker does not answer.
         """
         sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
         ends, starts = self.offsets(sources), self.offsets_at(sources, time_s)
-        positions = ConsumerGroupTopicPartitions(group, [Position(source.topic, source.partition, starts[source]) for source in sources])
-        try:
-            for answer in self._admin.alter_consumer_group_offsets([positions], request_timeout=ANSWER_TIMEOUT_S).values():
-                for position in answer.result(ANSWER_TIMEOUT_S).topic_partitions:
-                    if position.error is not None:
-                        raise KafkaException(position.error)
-        except KafkaException as error:
-            raise Unavailable(f"The position of {group} was not changed (end its members first): {error.args[0].str()}.") from error
+        deadline = time.monotonic() + LEAVE_WITHIN_S
+        while True:
+            try:
+                self._alter_offsets(group, starts)
+                break
+            except KafkaException as error:
+                if error.args[0].code() not in HAS_MEMBERS or time.monotonic() > deadline:
+                    raise Unavailable(f"The position of {group} was not changed (end its members first): {error.args[0].str()}.") from error
+                time.sleep(RETRY_S)
         return sum(ends[source][1] - starts[source] for source in sources)
+
+    def _alter_offsets(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+        positions = ConsumerGroupTopicPartitions(group, [Position(source.topic, source.partition, offset) for source, offset in offsets.items()])
+        for answer in self._admin.alter_consumer_group_offsets([positions], request_timeout=ANSWER_TIMEOUT_S).values():
+            for position in answer.result(ANSWER_TIMEOUT_S).topic_partitions:
+                if position.error is not None:
+                    raise KafkaException(position.error)
 
     def create_topics(self, specs: Sequence[TopicSpec], replication: int = 1) -> list[str]:
         existing = self.topics()

@@ -97,7 +97,7 @@ def _ignore(_error: object) -> None:
 
 def inspect(platform: PlatformSettings, timeout_s: float) -> KafkaInspection:
     """The cluster of these settings. Raises ``EngineUnusable`` for properties that librdkafka does not take."""
-    properties = properties_in(platform.kafka_properties) if platform.kafka_properties else {}
+    properties = properties_in(platform.kafka_properties)
     try:
         return KafkaInspection(platform.kafka_bootstrap, timeout_s, properties)
     except KafkaException as error:

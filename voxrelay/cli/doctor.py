@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from voxrelay.cli.console import out, print_json
 from voxrelay.doctor import broker, machine, stores
@@ -36,10 +37,23 @@ def doctor(
     if as_json:
         print_json([asdict(line) for line in found])
     else:
-        for line in found:
-            out.print(f"[{COLOURS[line.state]}]{line.state:8}[/] {line.check:9} {escape(line.sentence)}")
+        _print(found)
     if any(line.state == "failed" for line in found):
         raise typer.Exit(1)
+
+
+def _print(found: Sequence[Finding]) -> None:
+    """A line each; on a terminal long sentences go on below themselves. The last line sums up."""
+    if out.is_terminal:
+        table = Table.grid(padding=(0, 1))
+        for line in found:
+            table.add_row(f"[{COLOURS[line.state]}]{line.state}[/]", line.check, escape(line.sentence))
+        out.print(table, soft_wrap=False)
+    else:
+        for line in found:
+            out.print(f"{line.state:8} {line.check:9} {escape(line.sentence)}")
+    failed, warnings = (sum(line.state == state for line in found) for state in ("failed", "warning"))
+    out.print(f"{failed} failed, {warnings} to look at." if failed or warnings else "All is well.")
 
 
 def examination(platform: PlatformSettings, timeout_s: float, ports: Sequence[Port] = ()) -> list[Finding]:

@@ -54,19 +54,24 @@ async def _stream(url: str, source: Source, parameters: Mapping[str, str], speed
             raise Failure(f"The platform refused the connection: {refusal}.") from None
         finally:
             feeding.cancel()
+            await asyncio.wait([feeding])
+        if not feeding.cancelled():
+            feeding.result()  # what was wrong with the file or the microphone
 
 
 async def _feed(call: LiveCall, source: Source, speed: float, progress: Progress, task: Any) -> None:
     started = time.monotonic()
     fed_s = 0.0
-    async for chunk in _in_background(source):
-        delay_s = started + fed_s / speed - time.monotonic()
-        if delay_s > 0:
-            await asyncio.sleep(delay_s)
-        call.feed(chunk)
-        fed_s += len(chunk) / 2 / source.sample_rate_hz
-        progress.update(task, completed=fed_s)
-    call.finish()
+    try:
+        async for chunk in _in_background(source):
+            delay_s = started + fed_s / speed - time.monotonic()
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
+            await call.feed(chunk)
+            fed_s += len(chunk) / 2 / source.sample_rate_hz
+            progress.update(task, completed=fed_s)
+    finally:
+        call.finish()
 
 
 async def _in_background(source: Source) -> AsyncIterator[bytes]:

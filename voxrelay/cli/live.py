@@ -15,6 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 PASSING = ("NOT_READY", "SHUTTING_DOWN", "TOO_MANY_SESSIONS", "OVERLOADED", "LOG_UNAVAILABLE")  # errors worth another try
 RETRY_S = 0.2
 PIECE_BYTES = 32_000
+MOST_KEPT_BYTES = 30_000_000  # five minutes at 48 kHz; what was sent before that has arrived, or the connection would have broken long ago
+MOST_UNSENT_BYTES = 4_000_000
 
 
 class Refusal(Exception):
@@ -24,8 +26,8 @@ class Refusal(Exception):
 class LiveCall:
     """Mono pcm_s16le in by ``feed`` and ``finish``, messages out of ``messages``, all on one event loop.
 
-    What a broken connection may have swallowed is kept until a final tells that the platform has it, and the session goes on for
-    ``patience_s`` of failing attempts: at the address given, or at whichever gateway answers there.
+    What a broken connection may have swallowed is kept until a final tells that the platform has it, of a long silence the last
+    minutes, and the session goes on for ``patience_s`` of failing attempts: at the address given, or at whichever gateway answers there.
     """
 
     def __init__(
@@ -43,15 +45,25 @@ class LiveCall:
         self._parameters = {"encoding": "linear16", "sample_rate": str(sample_rate_hz), **(parameters or {})}
         self._kept = bytearray()
         self._kept_from = 0  # bytes of the whole call that stand before what is kept
+        self._dropped_to = 0  # before what was not dropped for want of room
+        self._sent_to = 0  # and before what the connection has not taken yet
         self._is_finished = False
         self._news = asyncio.Event()
+        self._room = asyncio.Event()
         self._token = ""
         self._last_sequence = 0
         self.connection: ClientConnection | None = None
         self.connections = 0
 
-    def feed(self, pcm_s16le: bytes) -> None:
+    async def feed(self, pcm_s16le: bytes) -> None:
+        """Waits where the platform takes audio more slowly than it comes."""
+        while self._end - self._sent_to > MOST_UNSENT_BYTES:
+            self._room.clear()
+            await self._room.wait()
         self._kept += pcm_s16le
+        if len(self._kept) > MOST_KEPT_BYTES:
+            self._dropped_to = self._end - MOST_KEPT_BYTES
+            self._forget_before(self._dropped_to)
         self._news.set()
 
     def finish(self) -> None:
@@ -62,7 +74,8 @@ class LiveCall:
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """Everything the platform says, until ``closed`` or an error that another try would not mend.
 
-        Raises ``Refusal`` where the platform refuses the connection, ``OSError`` or ``TimeoutError`` when nobody answers for too long.
+        Raises ``Refusal`` where the platform refuses the connection or lost audio that is kept no longer, ``OSError`` or ``TimeoutError``
+        when nobody answers for too long.
         """
         give_up_at = time.monotonic() + self._patience_s
         while True:
@@ -98,7 +111,10 @@ class LiveCall:
                 if message["type"] == "session":
                     is_first = not self._token
                     self._token = message.get("resume_token", "")
-                    sending = asyncio.create_task(self._send(connection, message.get("audio_frames", 0) * 2))
+                    self._sent_to = message.get("audio_frames", 0) * 2
+                    if self._sent_to < self._dropped_to:
+                        raise Refusal("It asks for audio of so long ago that it is kept no longer")
+                    sending = asyncio.create_task(self._send(connection))
                     if not is_first:
                         continue
                 elif message["type"] == "error" and self._is_worth_another_try(message["error"]["code"]):
@@ -120,21 +136,32 @@ class LiveCall:
             return True
         return code in PASSING and bool(self._token)
 
+    @property
+    def kept_bytes(self) -> int:
+        """Audio that would be sent again after a break; at most MOST_KEPT_BYTES."""
+        return len(self._kept)
+
+    @property
+    def _end(self) -> int:
+        return self._kept_from + len(self._kept)
+
     def _forget_before(self, at: int) -> None:
-        """The platform has told results of this audio, so it has it for good."""
+        """The platform has this audio for good: it told results of it, or took it very long ago."""
         done = min(at - self._kept_from, len(self._kept))
         if done > 0:
             del self._kept[:done]
             self._kept_from += done
 
-    async def _send(self, connection: ClientConnection, at: int) -> None:
+    async def _send(self, connection: ClientConnection) -> None:
         while True:
             self._news.clear()
-            while at < self._kept_from + len(self._kept):
-                at = max(at, self._kept_from)
-                piece = bytes(self._kept[at - self._kept_from : at - self._kept_from + PIECE_BYTES])
+            while self._sent_to < self._end:
+                self._sent_to = max(self._sent_to, self._kept_from)  # a final's end is rounded
+                start = self._sent_to - self._kept_from
+                piece = bytes(self._kept[start : start + PIECE_BYTES])
                 await connection.send(piece)
-                at += len(piece)
+                self._sent_to += len(piece)
+                self._room.set()
             if self._is_finished:
                 await connection.send(json.dumps({"type": "close_stream"}))
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from voxrelay.cli.console import Failure, err, out, print_json, print_table
+from voxrelay.cli.differences import as_rows, print_differences, summary
 from voxrelay.cli.remote_models import RemoteModels
+from voxrelay.cli.replay import between
 from voxrelay.models.activations import ActivationLog
 from voxrelay.models.catalogue import TASKS, ModelEntry, ModelFile, Option
+from voxrelay.models.comparison import differences, needs_jiwer, published, shadowed
 from voxrelay.models.operations import ModelOperations
 from voxrelay.models.quantization import PRECISIONS, Precision
 from voxrelay.models.quantization import quantize as make_variant
@@ -24,6 +28,7 @@ from voxrelay.settings import PlatformSettings, load_settings
 
 app = typer.Typer(help="Models: what there is, what is here, what is in use.", no_args_is_help=True)
 
+OPENED_BEFORE_S = 120.0  # what the shadow says of an utterance may come so much later than what was published
 URL = typer.Option("", help="Address of a running platform; without it the broker of VOXRELAY_KAFKA_BOOTSTRAP is asked.")
 KEY = typer.Option("", envvar="VOXRELAY_API_KEY", help="Key of that platform, if it wants one; an admin's to change something.")
 JSON = typer.Option(False, "--json", help="As JSON.")
@@ -105,6 +110,50 @@ def activate(
     decision = _deciding(url, api_key).activate(name, share)
     what = f"the candidate for {decision.share:.0%} of the sessions" if decision.candidate == name else "in use for all sessions"
     err.print(f"[dim]{name} is {what} of {decision.task}, as soon as the services have loaded it ('models list' says).[/dim]")
+
+
+@app.command()
+def shadow(
+    name: str = typer.Argument(..., help="A name from 'models list'."),
+    share: float = typer.Option(1.0, help="Of the live sessions it hears; 0 takes it out of the shadow."),
+    url: str = URL,
+    api_key: str = KEY,
+) -> None:
+    """Let a model hear live sessions beside the one in use. What it says answers nobody; 'models compare' tells how it differs."""
+    decision = _deciding(url, api_key).shadow(name, share)
+    what = f"in the shadow of {decision.shadow_share:.0%} of the live sessions" if decision.shadow else "in the shadow no more"
+    err.print(f"[dim]{name} is {what} of {decision.task}.[/dim]")
+
+
+@app.command()
+def compare(
+    model: str = typer.Option("", help="Only this one of the models that were in the shadow."),
+    begin: str = typer.Option("1h", "--from", help="When: 2026-01-31T12:00, or so long ago (90s, 30m, 2h, 1d)."),
+    end: str = typer.Option("0s", "--to", help="Until when, in the same way; now when absent."),
+    as_json: bool = JSON,
+) -> None:
+    """How far what models said in the shadow is from what was published: word error rates, session by session. Needs the broker."""
+    begin_s, end_s = between(begin, end, time.time())
+    platform = load_settings(PlatformSettings)
+    if not platform.kafka_bootstrap:
+        raise Failure("VOXRELAY_KAFKA_BOOTSTRAP is not set: only a broker keeps what was said.", 2)
+    needs_jiwer()
+    from voxrelay.bus.kafka import connect
+
+    bus = connect(platform)
+    found = {
+        name: differences(published(bus, "live", begin_s - OPENED_BEFORE_S, texts), texts)
+        for name, texts in shadowed(bus, begin_s, end_s).items()
+        if model in ("", name)
+    }
+    if as_json:
+        print_json([{"model": name} | as_rows(rows) for name, rows in found.items()])
+        return
+    for name, rows in found.items():
+        print_differences(rows, "in the shadow")
+        err.print(f"{name}: {summary(rows)}.")
+    if not found:
+        err.print("Nothing was said in the shadow then.")
 
 
 @app.command()

@@ -35,6 +35,9 @@ class RemoteModels:
     def activate(self, name: str, share: float = 1.0) -> ModelActivated:
         return _decision(self._ask("POST", f"/api/models/{quote(name, safe='')}/activate", json={"share": share}))
 
+    def shadow(self, name: str, share: float = 1.0) -> ModelActivated:
+        return _decision(self._ask("POST", f"/api/models/{quote(name, safe='')}/shadow", json={"share": share}))
+
     def rollback(self, task: str) -> ModelActivated:
         return _decision(self._ask("POST", "/api/models/rollback", json={"task": task}))
 

@@ -26,14 +26,19 @@ def replay(
 
     Says for each session that opened in that time how far the new text is from the one that was published.
     """
-    now = time.time()
-    begin_s, end_s = _moment(begin, now), _moment(end, now)
-    if begin_s >= end_s:
-        raise Failure("--from must lie before --to.", 2)
+    begin_s, end_s = between(begin, end, time.time())
     if lane not in ("live", "bulk"):
         raise Failure("--lane is live or bulk.", 2)
     arguments = ["--model", model, "--from", repr(begin_s), "--to", repr(end_s), "--lane", lane, *(["--json"] if as_json else [])]
     os.execv(sys.executable, [sys.executable, "-m", "services.replay", *arguments])  # noqa: S606  # this very interpreter
+
+
+def between(begin: str, end: str, now: float) -> tuple[float, float]:
+    """``--from`` and ``--to`` in seconds since the epoch. Raises ``Failure``."""
+    begin_s, end_s = _moment(begin, now), _moment(end, now)
+    if begin_s >= end_s:
+        raise Failure("--from must lie before --to.", 2)
+    return begin_s, end_s
 
 
 def _moment(text: str, now: float) -> float:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from voxrelay.cli.console import Failure
 
 CHUNK_S = 0.1
+MOST_WAITING = 3000  # chunks of a microphone that nobody takes: five minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +59,29 @@ def file_source(path: Path) -> Source:
 
 
 def microphone_source() -> Source:
-    """The default input device until Ctrl-C. Raises ``Failure`` when the library or a device is missing."""
+    """The default input device until Ctrl-C. Raises ``Failure`` when the library or a device is missing, or nobody takes the sound."""
     try:
         import sounddevice
     except (ImportError, OSError):
         raise Failure("The microphone needs the library sounddevice: pip install 'voxrelay[microphone]' (and PortAudio).", 2) from None
     rate_hz = 16_000
-    recorded: queue.Queue[bytes] = queue.Queue()
+    recorded: queue.Queue[bytes] = queue.Queue(MOST_WAITING)
+    is_overrun = threading.Event()
+
+    def record(data: Any, *_: Any) -> None:
+        try:
+            recorded.put_nowait(bytes(data))
+        except queue.Full:
+            is_overrun.set()
 
     def chunks() -> Iterator[bytes]:
         try:
-            stream = sounddevice.RawInputStream(
-                rate_hz, int(rate_hz * CHUNK_S), channels=1, dtype="int16", callback=lambda data, *_: recorded.put(bytes(data))
-            )
+            stream = sounddevice.RawInputStream(rate_hz, int(rate_hz * CHUNK_S), channels=1, dtype="int16", callback=record)
         except sounddevice.PortAudioError as error:
             raise Failure(f"No microphone can be opened: {error}.") from None
         with stream:
-            while True:
+            while not is_overrun.is_set():
                 yield recorded.get()
+        raise Failure("The platform took no sound for five minutes, and what was said since is lost: see whether it is overloaded, then begin again.")
 
     return Source(rate_hz, 0.0, chunks())

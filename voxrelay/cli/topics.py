@@ -15,7 +15,7 @@ from voxrelay.describe import asyncapi as asyncapi_document
 from voxrelay.describe import picture as mermaid_picture
 from voxrelay.engines import EngineUnusable
 from voxrelay.settings import PlatformSettings, load_settings
-from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, consumer_group, topic_specs
+from voxrelay.topology import GATEWAY_READS, GATEWAY_WRITES, PROJECTOR, STAGES, TOPICS, consumer_group, published_by, topic_specs
 
 if TYPE_CHECKING:
     from voxrelay.bus.kafka import KafkaBus
@@ -73,7 +73,7 @@ def describe(name: str = typer.Argument(..., help="A topic, as in 'topics list',
     topic = next((t for t in TOPICS if name in (str(t), *(t.name(lane) for lane in t.lanes))), None)
     if topic is None:
         raise Failure(f"There is no topic {name}: 'voxrelay topics list' names them.", 3)
-    writers = [s.name for s in STAGES if topic in s.writes] + (["gateway"] if topic in GATEWAY_WRITES else [])
+    writers = [s.name for s in STAGES if topic in published_by(s)] + (["gateway"] if topic in GATEWAY_WRITES else [])
     readers = [s.name for s in STAGES if s.reads is topic]
     readers += [node for node, reads in ((PROJECTOR.name, PROJECTOR.reads), ("gateway", GATEWAY_READS)) if topic in reads]
     print_json(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from voxrelay.doctor.report import Finding, finding, named
+from voxrelay.doctor.report import Finding, finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ def engines(timeout_s: float) -> EnginesInUse:
     try:
         done = subprocess.run([sys.executable, "-m", "services.engines"], capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        return EnginesInUse((), (finding("CHECK_TOO_SLOW", "engines", seconds=round(timeout_s)),))
+        return EnginesInUse((), (finding("ENGINES_SLOW", seconds=round(timeout_s)),))
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1].rstrip(".")
         return EnginesInUse((), (finding("ENGINES_UNSEEN", reason=reason),))
     rows = json.loads(done.stdout)
     names = tuple(row["engine"] for row in rows)
     problems = [finding("ENGINE_UNUSABLE", reason=row["problem"]) for row in rows if row["problem"]]
-    return EnginesInUse(names, tuple(problems or [finding("ENGINES_READY", names=named([f"{row['capability']} {row['engine']}" for row in rows]))]))
+    return EnginesInUse(names, tuple(problems or [finding("ENGINES_READY", names=", ".join(f"{row['capability']} {row['engine']}" for row in rows))]))

@@ -47,17 +47,24 @@ def models(folder: Path, engines: Collection[str]) -> list[Finding]:
 
 
 def disk(folders: Collection[Path], short_bytes: float = SHORT_DISK_BYTES, full_bytes: float = FULL_DISK_BYTES) -> list[Finding]:
-    """Room in each folder, or in the one it will be made in."""
-    found = []
+    """Room on each disk these folders lie on, or will be made on; then the folders that cannot be written."""
+    by_disk: dict[int, list[Path]] = {}
     for folder in dict.fromkeys(_existing(folder) for folder in folders):
-        free = shutil.disk_usage(folder).free
+        by_disk.setdefault(folder.stat().st_dev, []).append(folder)
+    found = []
+    for together in by_disk.values():
+        free = shutil.disk_usage(together[0]).free
         code = "DISK_FULL" if free < full_bytes else "DISK_SHORT" if free < short_bytes else "DISK_ROOM"
-        found.append(finding(code, free_gb=f"{free / GIGABYTE:.1f}", folder=folder))
-        try:
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            found.append(finding("DISK_NOT_WRITABLE", folder=folder, reason=error.strerror))
-    return found
+        found.append(finding(code, free_gb=f"{free / GIGABYTE:.1f}", folder=" and ".join(map(str, together))))
+    return found + [refusal for together in by_disk.values() for folder in together for refusal in _unwritable(folder)]
+
+
+def _unwritable(folder: Path) -> list[Finding]:
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return [finding("DISK_NOT_WRITABLE", folder=folder, reason=error.strerror)]
+    return []
 
 
 def memory(short_bytes: float = SHORT_MEMORY_BYTES) -> list[Finding]:

@@ -40,7 +40,7 @@ def named(names: Sequence[str]) -> str:
 def examine(checks: Mapping[str, Check], timeout_s: float) -> list[Finding]:
     """What all checks found, in their order. A check that does not end in time is left behind on its (daemon) thread and said to be slow."""
     deadline = time.monotonic() + timeout_s
-    answers = {name: _started(name, check) for name, check in checks.items()}
+    answers = {name: _started(name, check, timeout_s) for name, check in checks.items()}
     found: list[Finding] = []
     for name, answer in answers.items():
         try:
@@ -50,12 +50,14 @@ def examine(checks: Mapping[str, Check], timeout_s: float) -> list[Finding]:
     return found
 
 
-def _started(name: str, check: Check) -> queue.Queue[Sequence[Finding]]:
+def _started(name: str, check: Check, timeout_s: float) -> queue.Queue[Sequence[Finding]]:
     answer: queue.Queue[Sequence[Finding]] = queue.Queue(1)
 
     def ask() -> None:
         try:
             answer.put(check())
+        except TimeoutError:  # of a library's own
+            answer.put([finding("CHECK_TOO_SLOW", name, seconds=round(timeout_s))])
         except Exception as error:  # the other checks are worth having all the same; its message may hold anything, so only its type is shown
             answer.put([finding("CHECK_BROKE", name, error=type(error).__name__)])
 

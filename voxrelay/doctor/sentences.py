@@ -72,6 +72,11 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "OBJECTS_WORK": Sentence("objects", "ok", "{address} took a probe, gave it back and removed it."),
     "OBJECTS_ADDRESS": Sentence("objects", "failed", "The object store cannot be used ({reason}): correct VOXRELAY_OBJECT_STORE_URL."),
+    "OBJECTS_SILENT": Sentence(
+        "objects",
+        "failed",
+        "No object store answers for {address} ({reason}): start it, or correct its endpoint (AWS_ENDPOINT_URL, AZURE_…, GOOGLE_…).",
+    ),
     "OBJECTS_NOT_WRITTEN": Sentence(
         "objects",
         "failed",
@@ -92,6 +97,11 @@ SENTENCES: dict[str, Sentence] = {
     "ENGINE_UNUSABLE": Sentence("engines", "failed", "{reason}"),
     "ENGINES_UNSEEN": Sentence(
         "engines", "failed", "The engines could not be looked at ({reason}): install the services together with the command line."
+    ),
+    "ENGINES_SLOW": Sentence(
+        "engines",
+        "failed",
+        "The engines' libraries were not loaded within {seconds} s: this machine or its disk is busy; ask again with --timeout 60.",
     ),
     "CLOCK_AGREES": Sentence("clock", "ok", "This machine's clock agrees with {other}'s within {offset_s} s."),
     "CLOCK_ALONE": Sentence("clock", "ok", "Database and objects lie on this machine: there is no other clock to agree with."),
@@ -114,7 +124,9 @@ SENTENCES: dict[str, Sentence] = {
         "ports", "failed", "Port {port} ({what}) cannot be opened on {host} ({reason}): choose another host or port with {setting}."
     ),
     "CHECK_TOO_SLOW": Sentence(
-        "", "failed", "No answer within {seconds} s: see whether it is overloaded or a firewall drops packets, then ask again."
+        "",
+        "failed",
+        "No answer within {seconds} s: this machine or what is asked is overloaded, or a firewall drops packets; ask again with --timeout 60.",
     ),
     "CHECK_BROKE": Sentence("", "failed", "The check itself failed with {error}: please report it."),
 }

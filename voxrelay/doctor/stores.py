@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from voxrelay.storage.objects import ObjectStore
 
 MOST_CLOCK_OFFSET_S = 5.0  # the gateways' leases and tokens rely on clocks that agree within some seconds
 PROBE_FOLDER = "voxrelay-doctor"
+NOBODY_ANSWERS = "error sending request"  # of obstore, where no connection comes about
+# What obstore says around the reason, which tells an operator nothing.
+NOISE = re.compile(r"Generic \w+ error: |Error performing |/voxrelay-doctor/[0-9a-f]{32}| in [\d.]+(ns|µs|ms|s), after \d+ retries?, [^-]*- ")
 
 
 def shown(url: str) -> str:
@@ -60,7 +64,8 @@ def objects(platform: PlatformSettings) -> list[Finding]:
     try:
         store.put(name, content)
     except Unavailable as error:
-        return [finding("OBJECTS_NOT_WRITTEN", address=address, reason=_reason(error))]
+        code = "OBJECTS_SILENT" if NOBODY_ANSWERS in str(error) else "OBJECTS_NOT_WRITTEN"
+        return [finding(code, address=address, reason=_reason(error))]
     found = []
     try:
         if store.get(name) != content:
@@ -120,5 +125,5 @@ def _objects_offset(platform: PlatformSettings, now: Callable[[], float]) -> flo
 
 
 def _reason(error: Exception) -> str:
-    """What the store said, without our own words before it."""
-    return str(error).partition(": ")[2].rstrip(".") or str(error).rstrip(".")
+    """What the store said, in one line, without our own words before it."""
+    return NOISE.sub(": ", str(error).partition(": ")[2] or str(error)).strip(" :.\n")

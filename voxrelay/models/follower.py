@@ -89,6 +89,6 @@ class ActivationFollower:
             log.error("A model could not be loaded; the one before stays in use.", extra=fields(task=slot.task, model=decision.model, reason=reason))
         in_force = slot.decision
         try:
-            self._log.report(ModelLoaded(slot.task, self._instance, in_force.model, in_force.candidate, reason, time.time()))
+            self._log.report(ModelLoaded(slot.task, self._instance, in_force.model, in_force.candidate, reason, time.time(), in_force.shadow))
         except Unavailable as error:
             log.warning("Which model is in use could not be reported.", extra=fields(task=slot.task, reason=str(error)))

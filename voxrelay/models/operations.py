@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from voxrelay.events import ModelActivated
-from voxrelay.models.activations import EXCHANGEABLE, ActivationLog, activated, rolled_back
+from voxrelay.models.activations import ActivationLog, activated, rolled_back, shadowed
 from voxrelay.models.catalogue import ModelEntry
 from voxrelay.models.registry import ModelRegistry
 
@@ -46,6 +46,16 @@ class ModelOperations:
         log.decide(decision)
         return decision
 
+    def shadow(self, name: str, share: float = 1.0) -> ModelActivated:
+        """Let it hear a share of the live sessions, answering nobody; 0 ends that. Raises ``EngineUnusable``, ``Refused``, ``Unavailable``."""
+        entry = self.registry.entry(name)
+        log = self._needed_log()
+        decision = shadowed(log.decision(entry.task), entry, self._clock(), share)
+        if entry.files and share:
+            self.registry.path(name)
+        log.decide(decision)
+        return decision
+
     def rollback(self, task: str) -> ModelActivated:
         """Raises ``Refused`` where there is nothing to go back to, ``Unavailable``."""
         log = self._needed_log()
@@ -64,6 +74,8 @@ class ModelOperations:
             use = "active"
         elif decision is not None and entry.name == decision.candidate:
             use = f"candidate for {decision.share:.0%}"
+        elif decision is not None and entry.name == decision.shadow:
+            use = f"in the shadow of {decision.shadow_share:.0%}"
         return {
             "name": entry.name,
             "task": entry.task,
@@ -75,6 +87,5 @@ class ModelOperations:
             "revision": entry.revision,
             "digest": entry.digest,
             "is_installed": self.registry.is_installed(entry.name),
-            "is_exchangeable": entry.task in EXCHANGEABLE,
             "use": use,
         }

@@ -1,18 +1,19 @@
 """The engines of one task in one process: the one in use, perhaps a candidate, and those that open sessions still hold.
 
-A stage asks for a session's engine when the session opens, and again whenever it saves the session between two utterances; what it
-saves names the model. So a model changes at a checkpoint and nowhere else, and a replay has the models that the first run had
-(docs/adr/0010). Threads: stages and calls take and leave from any thread; one thread alone, the follower's, exchanges.
+A stage asks for a session's engine when the session opens; where no state of the session is the model's own, again whenever it saves the
+session between two utterances; what it saves names the model. So a model changes at a checkpoint and nowhere else, and a replay has the
+models that the first run had (docs/adr/0010). Threads: stages and calls take and leave from any thread; one thread alone, the follower's,
+exchanges.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
@@ -23,15 +24,20 @@ log = logging.getLogger(__name__)
 
 
 class Exchangeable(Protocol):
-    """What an engine needs for it: a name, and an end."""
+    """What an engine needs for it: a name. One that holds more than memory has an end as well (``Closable``)."""
 
     @property
     def engine(self) -> Engine: ...
 
+
+@runtime_checkable
+class Closable(Protocol):
     def close(self) -> None: ...
 
 
 EngineType = TypeVar("EngineType", bound=Exchangeable)
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +52,18 @@ class Loaded(Generic[EngineType]):
     def identity(self) -> Engine:
         engine = self.engine.engine
         return replace(engine, version=f"{engine.version}+{self.model}") if self.model else engine
+
+
+class EngineSupply(Protocol[EngineType]):
+    """What a stage needs of a slot."""
+
+    def take(self, session_id: str) -> Loaded[EngineType]: ...
+
+    def take_again(self, session_id: str, model: str) -> Loaded[EngineType]: ...
+
+    def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]: ...
+
+    def leave(self, held: Loaded[EngineType]) -> None: ...
 
 
 class EngineSlot(Generic[EngineType]):
@@ -80,20 +98,24 @@ class EngineSlot(Generic[EngineType]):
 
     def take_again(self, session_id: str, model: str) -> Loaded[EngineType]:
         """The engine a saved session had: loaded for it where it must be, else the one in use, which is logged."""
-        with self._lock:
-            if model in self._ready:
-                return self._held(model)
         try:
-            fresh = self._made(model)
+            return self.take_same(model)
         except EngineUnusable as error:
             log.error("A saved session goes on with another model than it had.", extra=fields(task=self.task, model=model, reason=str(error)))
             return self.take(session_id)
+
+    def take_same(self, model: str) -> Loaded[EngineType]:
+        """The engine of a saved session whose state is that model's own. Raises ``EngineUnusable`` when it cannot be had any more."""
+        with self._lock:
+            if model in self._ready:
+                return self._held(model)
+        fresh = self._made(model)
         with self._lock:
             known = self._ready.setdefault(model, fresh)
             self._tell()
             held = self._held(model)
         if known is not fresh:
-            fresh.engine.close()
+            _close([fresh])
         return held
 
     def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]:
@@ -114,17 +136,41 @@ class EngineSlot(Generic[EngineType]):
                 self._tell()
         _close(unused)
 
+    # --- the shadow ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def shadow(self) -> EngineSupply[EngineType]:
+        """What the stage of the model in the shadow takes its engine from."""
+        return _Shadow(self)
+
+    def is_shadowed(self, session_id: str) -> bool:
+        """Whether the model in the shadow is to hear a session that opens now."""
+        decision = self._decision
+        return bool(decision.shadow) and part_of(session_id, b"shadow") < decision.shadow_share
+
+    def take_shadow(self) -> Loaded[EngineType]:
+        """Raises ``NothingInShadow``."""
+        with self._lock:
+            if not self._decision.shadow:
+                raise NothingInShadow
+            return self._held(self._decision.shadow)
+
     # --- the follower ----------------------------------------------------------------------------------------------------------
 
     def exchange(self, wanted: ModelActivated) -> ModelActivated:
-        """Load what is wanted beside what there is, then let sessions have it. The decision now in force: the old one where nothing changed.
+        """Load what is wanted beside what there is, then let sessions have it. The decision now in force.
 
-        Raises ``EngineUnusable`` with one sentence when a model cannot be loaded; all stays as it was.
+        Raises ``EngineUnusable`` with one sentence when a model cannot be loaded; all stays as it was. But a shadow that cannot be
+        loaded keeps nothing else from changing: then the rest is in force, without it.
         """
+        self._load_and_use(replace(wanted, shadow="", shadow_share=0.0))
+        return self._load_and_use(wanted) if wanted.shadow else wanted
+
+    def _load_and_use(self, wanted: ModelActivated) -> ModelActivated:
         fresh: dict[str, Loaded[EngineType]] = {}
         try:
-            for model in {wanted.model, *((wanted.candidate,) if wanted.candidate else ())}:
-                if model not in self._ready:
+            for model in (wanted.model, wanted.candidate, wanted.shadow):
+                if model and model not in self._ready and model not in fresh:
                     fresh[model] = self._made(model)
         except EngineUnusable:
             _close(list(fresh.values()))
@@ -191,15 +237,48 @@ class EngineSlot(Generic[EngineType]):
 
     def _unused(self) -> list[Loaded[EngineType]]:
         """Takes out what may go. The configured engine stays: it is what a failure falls back to."""
-        named = {"", self._decision.model, self._decision.candidate}
+        named = {"", self._decision.model, self._decision.candidate, self._decision.shadow}
         return [self._ready.pop(model) for model, loaded in list(self._ready.items()) if loaded.holders <= 0 and model not in named]
 
 
-def part_of(session_id: str) -> float:
-    """Where in [0, 1) a session stands, evenly spread and always the same."""
-    return int.from_bytes(hashlib.blake2b(session_id.encode(), digest_size=8, person=b"share").digest()) / 2**64
+class NothingInShadow(LookupError):
+    """It was taken out meanwhile."""
 
 
-def _close(unused: list[Loaded[EngineType]]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Shadow(Generic[EngineType]):
+    """Every session has the model in the shadow; none is saved."""
+
+    slot: EngineSlot[EngineType]
+
+    def take(self, session_id: str) -> Loaded[EngineType]:  # noqa: ARG002  # the same for all
+        return self.slot.take_shadow()
+
+    def take_again(self, session_id: str, model: str) -> Loaded[EngineType]:  # noqa: ARG002  # as above
+        return self.slot.take_shadow()
+
+    def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]:  # noqa: ARG002  # as above
+        return held
+
+    def leave(self, held: Loaded[EngineType]) -> None:
+        self.slot.leave(held)
+
+
+def part_of(session_id: str, purpose: bytes = b"share") -> float:
+    """Where in [0, 1) a session stands, evenly spread and always the same; for another purpose elsewhere."""
+    return int.from_bytes(hashlib.blake2b(session_id.encode(), digest_size=8, person=purpose).digest()) / 2**64
+
+
+def answers(work: Sequence[tuple[Loaded[EngineType], Item]], ask: Callable[[EngineType, list[Item]], Sequence[Answer]]) -> list[Answer]:
+    """One call an engine for all that is due to it, whichever sessions it is of. In the order of the work."""
+    found: dict[int, Answer] = {}
+    for loaded in dict.fromkeys(loaded for loaded, _ in work):
+        places = [place for place, (owner, _) in enumerate(work) if owner is loaded]
+        found.update(zip(places, ask(loaded.engine, [work[place][1] for place in places]), strict=True))
+    return [found[place] for place in range(len(work))]
+
+
+def _close(unused: Sequence[Loaded[EngineType]]) -> None:
     for loaded in unused:
-        loaded.engine.close()
+        if isinstance(loaded.engine, Closable):
+            loaded.engine.close()

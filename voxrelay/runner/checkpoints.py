@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from voxrelay.bus.api import Bus, Producer, TopicPartition
-from voxrelay.errors import Unavailable
+from voxrelay.bus.span import read_span
 from voxrelay.runner.sessions import Checkpoint
 from voxrelay.v1 import events_pb2
-
-EMPTY_POLLS = 100  # of 0.1 s each, before a partition that should have more to say is given up
 
 
 class CheckpointLog:
@@ -39,28 +37,15 @@ class CheckpointLog:
         One reader for all of them: who takes over many partitions keeps their sessions waiting no longer than for one.
         """
         bounds = self._bus.offsets([TopicPartition(self._topic, number) for number in partitions])
-        ends = {source: end for source, (start, end) in bounds.items() if start < end}
+        starts, ends = ({source: bound[side] for source, bound in bounds.items()} for side in (0, 1))
         furthest: dict[int, dict[str, Checkpoint]] = {number: {} for number in partitions}
-        if not ends:
-            return {number: [] for number in partitions}
-        consumer = self._bus.read({source: bounds[source][0] for source in ends})
-        try:
-            empty = 0
-            while ends:
-                records = consumer.poll(500, 0.1)
-                empty = 0 if records else empty + 1
-                if empty > EMPTY_POLLS:
-                    raise Unavailable("The checkpoints could not be read.")
-                for record in records:
-                    if record.offset + 1 >= ends.get(record.source, 0):
-                        ends.pop(record.source, None)
-                    if record.value is not None:
-                        checkpoint = self._decode(record.value)
-                        known = furthest[record.partition].get(checkpoint.session_id)
-                        if known is None or checkpoint.next_offset >= known.next_offset:
-                            furthest[record.partition][checkpoint.session_id] = checkpoint
-        finally:
-            consumer.close()
+        for records in read_span(self._bus, starts, ends, "The checkpoints could not be read."):
+            for record in records:
+                if record.value is not None:
+                    checkpoint = self._decode(record.value)
+                    known = furthest[record.partition].get(checkpoint.session_id)
+                    if known is None or checkpoint.next_offset >= known.next_offset:
+                        furthest[record.partition][checkpoint.session_id] = checkpoint
         return {number: list(found.values()) for number, found in furthest.items()}
 
     @staticmethod

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from voxrelay import codec
 from voxrelay.bus.api import Bus, Record, TopicPartition
+from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Event, Lane, SessionEnded
 from voxrelay.runner.checkpoints import CheckpointLog
@@ -191,14 +192,16 @@ class StageRunner:
         self._unacknowledged.clear()
 
     def _save(self, taken: Sequence[Taken]) -> None:
-        """Checkpoint the sessions that ended and those that have gone far enough. All their outputs are acknowledged."""
+        """Checkpoint the sessions that ended, those that have gone far enough, and new ones as soon as may be: what a stage has chosen
+        for a session when it opened is then settled, whoever goes on with it. All their outputs are acknowledged.
+        """
         ended = {event.session_id for _, event, _ in taken if event.payload.ends_session}
         for record, session in {session.session_id: (record, session) for record, _, session in taken}.values():
             if session.session_id in ended:
                 session.is_ended = True
                 self._stage.forget(session.session_id)
                 self._write(record.source, session, b"")
-            elif session.unsaved >= self._checkpoint_every:
+            elif session.newest is None or session.unsaved >= self._checkpoint_every:
                 state = self._stage.snapshot(session.session_id)
                 if state is not None:
                     self._write(record.source, session, state)
@@ -334,7 +337,7 @@ class StageRunner:
         """A snapshot of another version or engine must not keep the service from starting: its session is given up, and said to be."""
         try:
             self._stage.restore(checkpoint.session_id, checkpoint.state)
-        except (ValueError, KeyError, TypeError, zlib.error):
+        except (ValueError, KeyError, TypeError, zlib.error, EngineUnusable):
             log.error(
                 "A checkpoint cannot be read; its session is given up.",
                 extra=fields(stage=self._node.name, session=checkpoint.session_id),

@@ -30,6 +30,7 @@ class Kind:
     strike: Callable[[Platform, str], AbstractContextManager[None]]
 
 
+CLOCKS = frozenset({"clock ahead", "clock back"})  # these need libfaketime
 KINDS: dict[str, Kind] = {
     "kill": Kind("kill -9, and started again", SERVICES, (0.0, 2.0), crash.strike),
     "freeze": Kind("SIGSTOP, then SIGCONT", SERVICES, (1.0, 9.0), freeze.strike),  # beyond 6 s its group gives its partitions away
@@ -58,5 +59,6 @@ KINDS: dict[str, Kind] = {
     ),
     "engine hangs": Kind("SIGSTOP of an engine's worker process, ended after a while", ("transcribe",), (2.0, 6.0), engine.hang),
     "engine out of memory": Kind("SIGKILL of an engine's worker process", ("transcribe", "synth"), (0.0, 0.0), engine.out_of_memory),
-    "clock": Kind("the wall clock of a service jumps an hour ahead or back", CLOCKED, (4.0, 8.0), clock.jump),
+    "clock ahead": Kind("the wall clock of a service jumps an hour ahead, and back again", CLOCKED, (4.0, 8.0), clock.ahead),
+    "clock back": Kind("the wall clock of a service jumps an hour back, and ahead again", CLOCKED, (4.0, 8.0), clock.back),
 }

@@ -1,4 +1,4 @@
-"""The wall clock of one service, an hour ahead (even seconds of its pid) or back, by Debian's libfaketime; what is monotonic stays so."""
+"""The wall clock of one service, an hour ahead or back, by Debian's libfaketime; what is monotonic stays so."""
 
 from __future__ import annotations
 
@@ -11,9 +11,19 @@ JUMP_S = 3600
 
 
 @contextmanager
-def jump(platform: Platform, service: str) -> Iterator[None]:
-    stack, name = platform.stack_of(service)
-    offset_s = JUMP_S if stack.pid(name) % 2 else -JUMP_S
+def ahead(platform: Platform, service: str) -> Iterator[None]:
+    with _shifted(platform, service, JUMP_S):
+        yield
+
+
+@contextmanager
+def back(platform: Platform, service: str) -> Iterator[None]:
+    with _shifted(platform, service, -JUMP_S):
+        yield
+
+
+@contextmanager
+def _shifted(platform: Platform, service: str, offset_s: int) -> Iterator[None]:
     platform.clock_file(service).write_text(f"{offset_s:+d}\n")
     try:
         yield

@@ -11,7 +11,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Query, Request
 
 from services.gateway.access.gate import Gate
-from services.gateway.models import ActivateRequest, ActivationAnswer, ErrorAnswer, ModelAnswer, ModelStateAnswer, RollbackRequest, ShownModelAnswer
+from services.gateway.models import (
+    ActivateRequest,
+    ActivationAnswer,
+    ErrorAnswer,
+    ModelAnswer,
+    ModelStateAnswer,
+    RollbackRequest,
+    ShadowRequest,
+    ShownModelAnswer,
+)
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Refused
 from voxrelay.models.catalogue import TASKS
@@ -105,6 +114,16 @@ def router(models: ModelOperations, gate: Gate) -> APIRouter:
         await known(name)
         try:
             return asdict(await asyncio.to_thread(models.activate, name, wanted.share))
+        except EngineUnusable as error:
+            raise Refused("INVALID_PARAMETER", str(error)) from error
+
+    @routes.post("/api/models/{name}/shadow", response_model=ActivationAnswer)
+    async def shadow(request: Request, name: Name, wanted: Annotated[ShadowRequest, Body(default_factory=ShadowRequest)]) -> Any:
+        """Let it hear a share of the live sessions beside the model in use. Its results answer nobody and are not stored."""
+        await admit_admin(request)
+        await known(name)
+        try:
+            return asdict(await asyncio.to_thread(models.shadow, name, wanted.share))
         except EngineUnusable as error:
             raise Refused("INVALID_PARAMETER", str(error)) from error
 

@@ -16,6 +16,7 @@ from services.synth.stage import SynthStage
 from voxrelay.engines import load
 from voxrelay.errors import Unavailable
 from voxrelay.events import Event, SynthesisProduced, SynthesisRequested
+from voxrelay.models.slot import EngineSlot
 from voxrelay.rpc import RpcServer
 from voxrelay.v1 import services_pb2, services_pb2_grpc
 
@@ -63,7 +64,9 @@ def test_what_is_written_together_is_one_word_without_its_punctuation(synthesize
 
 def test_all_words_of_a_text_come_with_rising_times_over_its_sentences(synthesizer: Synthesizer) -> None:
     said = "One two three. Four, five: six! Seven eight? Nine ten."
-    pieces = [event.payload for event in SynthStage(synthesizer).process([Event("s", SynthesisRequested(said, sample_rate_hz=16_000))])]
+    pieces = [
+        event.payload for event in SynthStage(EngineSlot("synth", synthesizer)).process([Event("s", SynthesisRequested(said, sample_rate_hz=16_000))])
+    ]
     words = [word for piece in pieces if isinstance(piece, SynthesisProduced) for word in piece.words]
     assert [word.text for word in words] == said.translate(str.maketrans("", "", ".,:!?")).split()
     assert [word.start_s for word in words] == sorted({word.start_s for word in words})
@@ -173,7 +176,7 @@ def test_the_first_piece_comes_before_the_whole_is_spoken(synthesizer: Synthesiz
             calls.append(len(sentences))
             return synthesizer.speak(sentences)
 
-    stage = SynthStage(Counted())  # type: ignore[arg-type]
+    stage = SynthStage(EngineSlot("synth", Counted()))  # type: ignore[arg-type]
     events = iter(stage.process([Event("s", SynthesisRequested("One sentence. " * 20))]))
     first = next(events).payload
     assert isinstance(first, SynthesisProduced)
@@ -183,7 +186,7 @@ def test_the_first_piece_comes_before_the_whole_is_spoken(synthesizer: Synthesiz
 
 @pytest.fixture(scope="module")
 def stub(synthesizer: Synthesizer) -> Iterator[services_pb2_grpc.SynthesisStub]:
-    server = RpcServer("127.0.0.1", 0, [lambda grpc_server: add(grpc_server, synthesizer)])
+    server = RpcServer("127.0.0.1", 0, [lambda grpc_server: add(grpc_server, EngineSlot("synth", synthesizer))])
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield services_pb2_grpc.SynthesisStub(channel)

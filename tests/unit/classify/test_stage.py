@@ -32,6 +32,7 @@ from voxrelay.events import (
     UtteranceStarted,
     Word,
 )
+from voxrelay.models.slot import EngineSlot
 from voxrelay.stage import Stage
 
 CHUNK = 1_600
@@ -74,7 +75,7 @@ def payloads(events: Iterable[Event], session_id: str = "s") -> list[Payload]:
 
 def run(parts: Sequence[Payload], stage: Stage | None = None) -> list[Payload]:
     """Record by record."""
-    stage = stage or AcousticStage(CountingClassifier(), interim_every_ms=2000)
+    stage = stage or AcousticStage(EngineSlot("classify", CountingClassifier()), interim_every_ms=2000)
     return payloads(result for part in parts for result in stage.process([Event("s", part)]))
 
 
@@ -153,7 +154,7 @@ def test_no_interims_where_they_are_not_wanted_and_the_same_finals() -> None:
 
 
 def test_no_interims_where_the_service_gives_none_and_the_same_finals() -> None:
-    results = run(conversation(SessionConfig()), AcousticStage(CountingClassifier()))
+    results = run(conversation(SessionConfig()), AcousticStage(EngineSlot("classify", CountingClassifier())))
     assert results == durable(run(conversation(SessionConfig())))
 
 
@@ -169,12 +170,13 @@ def test_records_of_an_unknown_or_ended_session_are_ignored() -> None:
 
 def test_all_that_is_due_goes_to_the_engine_in_one_call() -> None:
     classifier = CountingClassifier()
-    list(AcousticStage(classifier).process([Event(session, part) for part in conversation(SessionConfig()) for session in "abc"]))
+    stage = AcousticStage(EngineSlot("classify", classifier))
+    list(stage.process([Event(session, part) for part in conversation(SessionConfig()) for session in "abc"]))
     assert classifier.calls == [9]
 
 
 def test_an_utterance_without_end_takes_bounded_memory() -> None:
-    stage = AcousticStage(CountingClassifier())
+    stage = AcousticStage(EngineSlot("classify", CountingClassifier()))
     second = pcm_s16le_from_float32(np.full(SAMPLE_RATE_HZ, 0.25, dtype=np.float32))
     parts: list[Payload] = [SessionOpened(SessionConfig()), UtteranceStarted("u1", 0)]
     parts += [AudioDenoised(at * SAMPLE_RATE_HZ, second) for at in range(70)]
@@ -187,7 +189,7 @@ def test_an_utterance_without_end_takes_bounded_memory() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_durable_results_depend_on_the_session_alone(seed: int, classifier: AcousticClassifier) -> None:
     parts = conversation(SessionConfig())
-    make = partial(AcousticStage, classifier, interim_every_ms=2000)
+    make = partial(AcousticStage, EngineSlot("classify", classifier), interim_every_ms=2000)
     expected = durable(run(parts, make()))
     assert len(expected) == 4
     assert durable(payloads(make().process([Event("s", part) for part in parts]))) == expected
@@ -197,7 +199,7 @@ def test_durable_results_depend_on_the_session_alone(seed: int, classifier: Acou
 
 
 def test_a_snapshot_is_none_in_mid_utterance_and_small_between() -> None:
-    stage = AcousticStage(CountingClassifier())
+    stage = AcousticStage(EngineSlot("classify", CountingClassifier()))
     assert stage.snapshot("s") is None
     parts = conversation(SessionConfig())
     run(parts[:20], stage)
@@ -209,7 +211,7 @@ def test_a_snapshot_is_none_in_mid_utterance_and_small_between() -> None:
 
 
 def test_a_forgotten_session_is_gone() -> None:
-    stage = AcousticStage(CountingClassifier())
+    stage = AcousticStage(EngineSlot("classify", CountingClassifier()))
     parts = conversation(SessionConfig())
     run(parts[:20], stage)
     stage.forget("s")
@@ -249,7 +251,7 @@ TRANSCRIPT: list[Payload] = [
 
 
 def test_every_final_text_gets_one_final_and_the_end_is_passed_on() -> None:
-    results = run(TRANSCRIPT, TextStage(LengthClassifier()))
+    results = run(TRANSCRIPT, TextStage(EngineSlot("classify", LengthClassifier())))
     first, second, third = classified(results, is_final=True)
     assert (first.utterance_id, first.revision, first.start_s, first.end_s) == ("u1", 7, 1.0, 1.5)
     assert first.attributes == (Attribute("letters", 12.0, 0.5),)
@@ -260,36 +262,38 @@ def test_every_final_text_gets_one_final_and_the_end_is_passed_on() -> None:
 
 
 def test_a_session_in_which_nobody_spoke_is_finished_too() -> None:
-    assert run([StageFinished("transcribe", 0, 3.0)], TextStage(LengthClassifier())) == [StageFinished("classify.text", 0, 3.0)]
+    assert run([StageFinished("transcribe", 0, 3.0)], TextStage(EngineSlot("classify", LengthClassifier()))) == [
+        StageFinished("classify.text", 0, 3.0)
+    ]
 
 
 def test_texts_of_all_sessions_go_to_the_engine_in_one_call() -> None:
     classifier = LengthClassifier()
-    list(TextStage(classifier).process([Event(session, part) for part in TRANSCRIPT for session in "abc"]))
+    list(TextStage(EngineSlot("classify", classifier)).process([Event(session, part) for part in TRANSCRIPT for session in "abc"]))
     assert classifier.calls == [9]
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_durable_results_of_texts_depend_on_the_session_alone(seed: int) -> None:
-    expected = durable(run(TRANSCRIPT, TextStage(LengthClassifier())))
-    results, _ = restarted_at_random(lambda: TextStage(LengthClassifier()), TRANSCRIPT, seed)
+    expected = durable(run(TRANSCRIPT, TextStage(EngineSlot("classify", LengthClassifier()))))
+    results, _ = restarted_at_random(lambda: TextStage(EngineSlot("classify", LengthClassifier())), TRANSCRIPT, seed)
     assert results == {"a": expected, "b": expected}
 
 
 def test_the_count_of_texts_survives_a_restart() -> None:
-    stage = TextStage(LengthClassifier())
+    stage = TextStage(EngineSlot("classify", LengthClassifier()))
     assert stage.snapshot("s") is None
     run(TRANSCRIPT[:3], stage)
     state = stage.snapshot("s")
     assert state is not None
-    again = TextStage(LengthClassifier())
+    again = TextStage(EngineSlot("classify", LengthClassifier()))
     again.restore("s", state)
     assert run(TRANSCRIPT[3:], again)[-1] == StageFinished("classify.text", 3, 12.5)
     assert again.snapshot("s") is None
 
 
 def test_a_forgotten_session_of_texts_is_counted_anew() -> None:
-    stage = TextStage(LengthClassifier())
+    stage = TextStage(EngineSlot("classify", LengthClassifier()))
     run(TRANSCRIPT[:3], stage)
     stage.forget("s")
     assert stage.snapshot("s") is None

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.denoise.boundaries import BoundaryRules
-from services.denoise.engine import State
+from services.denoise.engine import SpeechDetector, State, Suppressor
 from services.denoise.engines.omlsa import OmlsaSuppressor
 from services.denoise.levels import StrengthRule
 from services.denoise.session import FrontEnd
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, level_dbfs
 from voxrelay.events import Engine
+from voxrelay.models.slot import EngineSlot
 
 
 class LoudnessDetector:
@@ -53,4 +54,6 @@ def bursts(pattern: Sequence[tuple[float, float]], noise_dbfs: float = -55.0, se
 
 
 def scripted_front_end(rules: BoundaryRules | None = None) -> FrontEnd:
-    return FrontEnd(OmlsaSuppressor(), LoudnessDetector(), StrengthRule(12.0, 22.0, 0.6), rules or BoundaryRules(), 500)
+    suppressors: EngineSlot[Suppressor] = EngineSlot("denoise", OmlsaSuppressor())
+    detectors: EngineSlot[SpeechDetector] = EngineSlot("voice-activity", LoudnessDetector())
+    return FrontEnd(suppressors, detectors, StrengthRule(12.0, 22.0, 0.6), rules or BoundaryRules(), 500)

@@ -14,6 +14,7 @@ from services.diarize.clustering import ClusterRules
 from services.diarize.rpc import SERVICE, add
 from tests.unit.diarize.scripted import ScriptedEmbedder, voice
 from voxrelay.audio import SAMPLE_RATE_HZ, pcm_s16le_from_float32
+from voxrelay.models.slot import EngineSlot
 from voxrelay.rpc import RpcServer
 from voxrelay.v1 import events_pb2, services_pb2, services_pb2_grpc
 
@@ -22,7 +23,7 @@ SECOND = SAMPLE_RATE_HZ
 
 @pytest.fixture(scope="module")
 def diarization() -> Iterator[Any]:
-    server = RpcServer("127.0.0.1", 0, [partial(add, embedder=ScriptedEmbedder(), rules=ClusterRules(0.5, 0.4))])
+    server = RpcServer("127.0.0.1", 0, [partial(add, slot=EngineSlot("diarize", ScriptedEmbedder()), rules=ClusterRules(0.5, 0.4))])
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield services_pb2_grpc.DiarizationStub(channel)

@@ -14,6 +14,7 @@ from services.diarize.stage import DiarizeStage
 from tests.unit.diarize.scripted import ScriptedEmbedder, conversation
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.events import Event, Payload, SegmentDiarized, SessionConfig, StageFinished, UtteranceEnded
+from voxrelay.models.slot import EngineSlot
 
 TALK = [[(1, 3.0)], [(2, 4.0)], [(1, 0.5)], [(2, 3.0), (1, 3.0)], [(3, 0.9)], [(1, 2.0)], [(3, 4.0)], [(2, 1.3), (3, 2.5)]]
 
@@ -23,7 +24,7 @@ def payloads(events: Iterable[Event], session_id: str = "s") -> list[Payload]:
 
 
 def stage_of(embedder: ScriptedEmbedder, memory: Memory | None = None) -> DiarizeStage:
-    return DiarizeStage(embedder, rules=ClusterRules(0.5, 0.4, 2 * SAMPLE_RATE_HZ), memory=memory)
+    return DiarizeStage(EngineSlot("diarize", embedder), rules=ClusterRules(0.5, 0.4, 2 * SAMPLE_RATE_HZ), memory=memory)
 
 
 def run(parts: Sequence[Payload], memory: Memory | None = None) -> list[Payload]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import doctor_page
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 from typer.testing import CliRunner
 
@@ -78,8 +79,16 @@ def test_a_check_that_hangs_or_breaks_takes_no_other_along() -> None:
     def breaks() -> list[Finding]:
         raise RuntimeError(SECRET)
 
-    found = examine({"database": hangs, "memory": breaks, "broker": lambda: [finding("BROKER_NOT_USED")]}, 0.2)
-    assert [(line.check, line.code) for line in found] == [("database", "CHECK_TOO_SLOW"), ("memory", "CHECK_BROKE"), ("broker", "BROKER_NOT_USED")]
+    def gives_up() -> list[Finding]:
+        raise TimeoutError
+
+    found = examine({"database": hangs, "topics": gives_up, "memory": breaks, "broker": lambda: [finding("BROKER_NOT_USED")]}, 0.2)
+    assert [(line.check, line.code) for line in found] == [
+        ("database", "CHECK_TOO_SLOW"),
+        ("topics", "CHECK_TOO_SLOW"),
+        ("memory", "CHECK_BROKE"),
+        ("broker", "BROKER_NOT_USED"),
+    ]
     assert SECRET not in str(found)
     never.set()
 
@@ -89,12 +98,25 @@ def test_the_command_prints_a_line_each_and_fails_when_something_did(tmp_path: P
     monkeypatch.setattr(command, "examination", lambda *_: found)
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == [f"{line.state:8} {line.check:9} {line.sentence}" for line in found]
+    assert result.stdout.splitlines() == [*(f"{line.state:8} {line.check:9} {line.sentence}" for line in found), "0 failed, 1 to look at."]
     found.append(finding("MODELS_MISSING", folder="[red]", names="ge2e"))
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exit_code == 1
     assert [line["code"] for line in json.loads(result.stdout)] == ["BROKER_NOT_USED", "MEMORY_SHORT", "MODELS_MISSING"]
-    assert "[red]" in CliRunner().invoke(app, ["doctor"]).stdout
+    result = CliRunner().invoke(app, ["doctor"])
+    assert "[red]" in result.stdout
+    assert result.stdout.endswith("1 failed, 1 to look at.\n")
+
+
+def test_on_a_terminal_long_sentences_go_on_below_themselves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "out", Console(force_terminal=True, width=60, soft_wrap=True, highlight=False, color_system=None))
+    monkeypatch.setattr(command, "examination", lambda *_: [finding("CLOCK_ALONE")])
+    command.doctor(False, 1.0, 0, 0, None)
+    first, second, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("ok clock Database and objects")
+    assert second.startswith(" " * len("ok clock "))
+    assert len(second) <= 60
+    assert last == "All is well."
 
 
 def test_a_platform_of_one_machine_is_examined_whole(tmp_path: Path) -> None:
@@ -184,6 +206,20 @@ def test_object_stores_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.M
     assert codes(stores.objects(platform(tmp_path, object_store_url=folder.as_uri()))) == ["OBJECTS_NOT_WRITTEN"]
 
 
+def test_an_object_store_that_is_not_there_is_told_in_one_line_without_the_librarys_own_affairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    settings = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "here"}
+    for name, value in (settings | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}).items():
+        monkeypatch.setenv(name, value)
+    (found,) = stores.objects(platform(tmp_path, object_store_url="s3://voxrelay"))
+    assert found.code == "OBJECTS_SILENT"
+    assert found.sentence.startswith(f"No object store answers for s3://voxrelay (PUT {endpoint}/voxrelay: ")
+    assert "retry" not in found.sentence
+    assert "voxrelay-doctor" not in found.sentence
+
+
 # --- this machine ---------------------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +260,7 @@ def test_a_library_that_is_missing_or_hangs_and_an_engine_that_there_is_not(tmp_
         "The library of the transcribe engine 'pocketsphinx' cannot be loaded (OSError): install it anew.",
     }
     (tmp_path / "pocketsphinx.py").write_text("import threading\nthreading.Event().wait()\n")
-    assert engines(1.0) == EnginesInUse((), (finding("CHECK_TOO_SLOW", "engines", seconds=1),))
+    assert engines(1.0) == EnginesInUse((), (finding("ENGINES_SLOW", seconds=1),))
     monkeypatch.setenv("VOXRELAY_DENOISE_ONSET", "high")
     assert codes(engines(60.0).findings) == ["ENGINES_UNSEEN"]
 
@@ -233,6 +269,11 @@ def test_disk_and_memory(tmp_path: Path) -> None:
     assert codes(machine.disk([tmp_path / "not" / "yet"], 0, 0)) == ["DISK_ROOM"]
     assert codes(machine.disk([tmp_path], float("inf"), 0)) == ["DISK_SHORT"]
     assert codes(machine.disk([tmp_path], float("inf"), float("inf"))) == ["DISK_FULL"]
+    (together,) = machine.disk([tmp_path / "data", tmp_path / "models"], 0, 0)
+    assert str(tmp_path) in together.sentence
+    (tmp_path / "data").mkdir()
+    (together,) = machine.disk([tmp_path / "data", tmp_path / "models"], 0, 0)
+    assert f"{tmp_path / 'data'} and {tmp_path}" in together.sentence
     assert codes(machine.disk([Path("/proc/self")], 0, 0))[-1] == "DISK_NOT_WRITABLE"
     assert codes(machine.memory(0)) == ["MEMORY_ROOM"]
     assert codes(machine.memory(float("inf"))) == ["MEMORY_SHORT"]

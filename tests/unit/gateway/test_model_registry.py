@@ -86,6 +86,9 @@ def test_from_pulling_to_rolling_back(serve: Serve, log: ActivationLog) -> None:
     used = {row["name"]: row["use"] for row in httpx.get(f"{url}/api/models", params={"task": "transcribe"}).json()}
     unused = {entry.name: "" for entry in CATALOGUE if entry.task == "transcribe"}
     assert used == unused | {"mine": "active", "other": "candidate for 25%"}
+    in_shadow = httpx.post(f"{url}/api/models/mine/shadow", json={"share": 0.5}).json()
+    assert (in_shadow["shadow"], in_shadow["shadow_share"], in_shadow["model"]) == ("mine", 0.5, "mine")
+    assert httpx.post(f"{url}/api/models/mine/shadow", json={"share": 0}).json()["shadow"] == ""
     assert httpx.post(f"{url}/api/models/rollback", json={"task": "transcribe"}).json()["candidate"] == ""
     assert httpx.post(f"{url}/api/models/rollback", json={"task": "transcribe"}).json()["model"] == ""
     assert httpx.post(f"{url}/api/models/rollback", json={"task": "transcribe"}).status_code == 404
@@ -100,6 +103,9 @@ def test_what_is_wrong_is_said_and_changes_nothing(serve: Serve, log: Activation
         ("ge2e/activate", None, 400),
         ("other/activate", {"share": 0}, 400),
         ("other/activate", {"share": "half"}, 400),
+        ("other/shadow", {"share": 2}, 400),
+        ("other/shadow", {"share": 0}, 404),
+        ("ge2e/shadow", None, 400),
         ("rollback", {}, 400),
     ):
         answer = httpx.post(f"{url}/api/models/{path}", json=body)
@@ -117,7 +123,7 @@ def test_only_an_admin_key_changes_models(serve: Serve, tmp_path: Path, log: Act
     assert httpx.get(f"{url}/api/models").status_code == 401
     mine = {"Authorization": f"Token {ordinary}"}
     assert httpx.get(f"{url}/api/models", headers=mine).status_code == 200
-    for path in ("other/pull", "other/activate"):
+    for path in ("other/pull", "other/activate", "other/shadow"):
         assert httpx.post(f"{url}/api/models/{path}", headers=mine).status_code == 403
     assert httpx.post(f"{url}/api/models/rollback", headers=mine, json={"task": "transcribe"}).status_code == 403
     assert httpx.get(f"{url}/api/model-states", headers=mine).status_code == 403
@@ -142,6 +148,12 @@ def test_the_command_line_does_the_same_from_afar(serve: Serve, log: ActivationL
     assert "active" in run("show", "other", "--url", url)
     run("rollback", "--url", url)
     assert log.decision("transcribe").model == ""
+    run("shadow", "other", "--share", "0.2", "--url", url)
+    assert {row["name"]: row["use"] for row in json.loads(run("list", "--url", url, "--json"))}["other"] == "in the shadow of 20%"
+    run("shadow", "other", "--share", "0", "--url", url)
+    assert log.decision("transcribe").shadow == ""
+    with pytest.raises(Failure, match="only a broker keeps"):
+        run("compare", "--from", "2h")
     with pytest.raises(Failure, match="nothing to go back to"):
         run("rollback", "--url", url)
     with pytest.raises(Failure, match="Say where: --url of a running platform"):

@@ -188,3 +188,49 @@ async def test_a_session_that_ended_is_not_resumed(make_gateway: Callable[..., G
     async with connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe?resume_token={call.session['resume_token']}") as socket:
         assert of(await everything(socket), "error")[0]["error"]["code"] == "NOT_RESUMABLE"
     assert gateway._hub.open_sessions == 0
+
+
+async def test_a_client_that_says_it_has_more_than_it_was_told_may_think_again(gateway: GatewayServer) -> None:
+    call = Call(bytes(2 * RATE_HZ * 3))
+    await call.run(gateway, cut_at=2 * RATE_HZ)
+    async with connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe?resume_token={call.session['resume_token']}&last_sequence=7") as socket:
+        greeting = json.loads(await socket.recv())
+        await socket.send(call.audio[greeting["audio_frames"] * 2 : 2 * RATE_HZ * 2])
+        await asyncio.sleep(0.3)
+        socket.transport.abort()
+    call.numbered.clear()
+    await call.run(gateway)
+    assert_whole(call, 3)
+
+
+async def test_a_session_taken_over_for_a_refused_request_ends_by_itself(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryBus, "outlives_process", True)
+    first = make_gateway()
+    second = make_gateway(beside=first, resume_s=0.2)
+    call = Call(bytes(2 * RATE_HZ * 2))
+    await call.run(first, cut_at=2 * RATE_HZ)
+    query = f"?resume_token={call.session['resume_token']}&sample_rate=8000"
+    async with connect(f"ws://127.0.0.1:{second.port}/ws/v1/transcribe{query}") as socket:
+        assert of(await everything(socket), "error")[0]["error"]["code"] == "INVALID_PARAMETER"
+    while second._hub.open_sessions:
+        await asyncio.sleep(0.02)
+
+
+async def test_of_many_connections_that_want_a_session_at_once_one_has_it(gateway: GatewayServer) -> None:
+    call = Call(bytes(2 * RATE_HZ * 2))
+    await call.run(gateway, cut_at=2 * RATE_HZ)
+    address = f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe?resume_token={call.session['resume_token']}&last_sequence={call.last_sequence}"
+    many = await asyncio.gather(*(connect(address) for _ in range(8)))
+    told = [asyncio.create_task(everything(socket)) for socket in many]
+    await asyncio.wait(told, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    while sum(task.done() for task in told) < len(many) - 1:
+        await asyncio.sleep(0.02)
+    (last,) = [socket for socket, task in zip(many, told, strict=True) if not task.done()]
+    await last.send(bytes(2 * RATE_HZ))
+    await last.send(CLOSE)
+    messages = await told[many.index(last)]
+    assert [message["transcript"] for message in of(messages, "final")] == ["hello u1", "hello u2"][call.last_sequence :]
+    while gateway._hub.open_sessions:
+        await asyncio.sleep(0.02)

@@ -171,8 +171,9 @@ def test_without_a_tracer_a_callers_trace_passes_through() -> None:
 def test_a_missing_library_is_one_sentence_and_exit_status_2() -> None:
     script = (
         "import sys; sys.modules['opentelemetry.sdk.trace'] = None\n"
-        "from voxrelay.process import trace_or_exit; from voxrelay.settings import PlatformSettings\n"
-        "trace_or_exit(PlatformSettings(traces_endpoint='http://127.0.0.1:4318'), 'denoise')"
+        "import os; os.environ |= {'VOXRELAY_TRACES_ENDPOINT': 'http://127.0.0.1:4318', 'VOXRELAY_KAFKA_BOOTSTRAP': '127.0.0.1:1'}\n"
+        "from services.denoise.compose import compose; from voxrelay.process import main\n"
+        "main('denoise', compose)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -12,6 +12,7 @@ from services.synth.engine import Mark, Sentence, Spoken, Voice
 from services.synth.stage import SynthStage
 from voxrelay.audio import float32_from_pcm_s16le
 from voxrelay.events import Engine, Event, SynthesisProduced, SynthesisRefused, SynthesisRequested
+from voxrelay.models.slot import EngineSlot
 from voxrelay.script import LONGEST_SENTENCE, Turn, sentences, turns
 
 WORD = 4000  # samples
@@ -49,7 +50,7 @@ class Humming:
 
 
 def _run(*requests: SynthesisRequested, engine: Humming | None = None) -> list[Event]:
-    stage = SynthStage(engine or Humming())
+    stage = SynthStage(EngineSlot("synth", engine or Humming()))
     return list(stage.process([Event(f"s{n}", request) for n, request in enumerate(requests)]))
 
 
