@@ -21,9 +21,9 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.evaluate import DATA, samples_of
 from benchmarks.latency import embedded
-from benchmarks.report import print_table, write_json
+from benchmarks.report import DATA, print_table, write_json
+from evaluation.items import read_pcm
 
 RATE_HZ = 16_000
 SPEECH = ("asr/librispeech-test-other", "diarization/ami-debug")
@@ -38,7 +38,7 @@ def strung_together(folder: Path, seconds: float) -> Iterator[bytes]:
         raise SystemExit(f"There is no speech in {folder}: say where with --data.")
     held = bytearray()
     for clip in itertools.cycle(clips):
-        pcm, rate_hz = samples_of(clip)
+        pcm, rate_hz = read_pcm(clip)
         if rate_hz != RATE_HZ:
             continue
         held += pcm
