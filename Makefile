@@ -104,12 +104,14 @@ images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every i
 chaos: $(VENV)/dev.stamp ## a bounded fault campaign over a cluster of its own, under ten minutes; ARGS="--repeat 20 --sessions 50 --engine digest" is the long run
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-evaluate: $(VENV)/dev.stamp ## word, diarization and false-text rates of the bundled engines on ../shared/eval
-	@$(BIN)/python -m benchmarks.evaluate
+evaluate: $(VENV)/dev.stamp ## how good the engines are, on ../shared/eval, into docs/quality.md; ARGS='--only words' for a part
+	@$(PIP) -e '.[pesq]' || echo "pesq cannot be compiled here: PESQ is left out."
+	@$(BIN)/python -m evaluation.quality_page $(ARGS)
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
-	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway && OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.batching
-	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery
+	@for each in runner startup overhead gateway scaling; do $(BIN)/python -m benchmarks.$$each || exit 1; done
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.batching
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && for each in latency recovery bulk; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 rolling: $(VENV)/dev.stamp services ## every service restarted, one after another, under 50 live calls; ARGS='--sessions 10' for fewer
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.rolling $(ARGS)

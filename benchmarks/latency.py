@@ -26,8 +26,8 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 
-from benchmarks.evaluate import DATA, samples_of
-from benchmarks.report import OUT, percentile, print_table, write_json
+from benchmarks.report import DATA, OUT, percentile, print_table, write_json
+from evaluation.items import read_pcm
 
 CHUNK_S = 0.1
 PAUSE_S = 0.5
@@ -130,7 +130,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.insert(0, str(REPOSITORY / "scripts"))
     folder = arguments.data / "asr" / "librispeech-test-other"
-    calls = [samples_of(folder / name) for name in CLIPS if (folder / name).is_file()]
+    calls = [read_pcm(folder / name) for name in CLIPS if (folder / name).is_file()]
     if not calls:
         raise SystemExit(f"There is no speech in {folder}: say where with --data.")
     rows = []

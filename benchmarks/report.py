@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 OUT = Path(__file__).resolve().parent / "out"
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "eval"  # real speech, where it lies beside the checkout
 LIBRARIES = ("numpy", "confluent-kafka", "protobuf", "onnxruntime", "pocketsphinx")
 
 

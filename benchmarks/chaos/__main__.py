@@ -30,8 +30,7 @@ from benchmarks.chaos.picture import draw  # noqa: E402
 from benchmarks.chaos.plan import deal, every_fault, plan  # noqa: E402
 from benchmarks.chaos.platform import FAKETIME, Platform  # noqa: E402
 from benchmarks.chaos.verdict import Verdict  # noqa: E402
-from benchmarks.evaluate import DATA  # noqa: E402
-from benchmarks.report import OUT, percentile, print_table, write_json  # noqa: E402
+from benchmarks.report import DATA, OUT, percentile, print_table, write_json  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:

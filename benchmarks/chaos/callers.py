@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evaluate import DATA, samples_of
+from benchmarks.report import DATA
+from evaluation.items import read_pcm
 from voxrelay.cli.live import LiveCall, Refusal
 
 CHUNK_S = 0.1
@@ -69,7 +70,7 @@ def voices(count: int, duration_s: float, data: Path = DATA) -> list[Voice]:
     for number in range(count):
         pcm = bytearray()
         for path in itertools.islice(itertools.cycle(paths), number * 3 % len(paths), None):
-            clip, rate_hz = samples_of(path)
+            clip, rate_hz = read_pcm(path)
             if rate_hz != RATE_HZ:
                 raise ValueError(f"{path.name} has {rate_hz} Hz, not {RATE_HZ}.")
             pcm += clip + pause

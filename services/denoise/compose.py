@@ -23,7 +23,6 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
-DETECTOR_WEIGHTS = "silero-vad"
 WITH_WEIGHTS = {"deepfilternet": "deepfilternet3", "dtln": "dtln", "gtcrn": "gtcrn"}  # and the models they take
 WARM_HOPS = 16
 
@@ -62,9 +61,10 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
     if settings.offset > settings.onset:
         raise EngineUnusable("VOXRELAY_DENOISE_OFFSET must not be more than VOXRELAY_DENOISE_ONSET.")
     registry = ModelRegistry(platform.models)
-    weights = _weights(registry, WITH_WEIGHTS[settings.engine]) if settings.engine in WITH_WEIGHTS else {}
+    name = settings.model or WITH_WEIGHTS.get(settings.engine, "")
+    weights = _weights(registry, name, settings.engine) if name else {}
     suppressors = EngineSlot("denoise", suppressor(platform, settings.engine, **weights), partial(suppressor_model, platform))
-    judging = detector(platform, settings.detector, **_weights(registry, DETECTOR_WEIGHTS))
+    judging = detector(platform, settings.detector, **_weights(registry, settings.detector_model, settings.detector))
     detectors = EngineSlot("voice-activity", judging, partial(detector_model, platform))
     rules = BoundaryRules(
         onset=settings.onset,
@@ -98,8 +98,9 @@ def compose(platform: PlatformSettings) -> Service:
     )
 
 
-def _weights(registry: ModelRegistry, name: str) -> dict[str, Any]:
-    return {"weights": registry.path(name), "model_digest": registry.digest(name)}
+def _weights(registry: ModelRegistry, name: str, engine: str) -> dict[str, Any]:
+    weights, digest = registry.weights(name, engine)
+    return {"weights": weights, "model_digest": digest}
 
 
 def _runtime(platform: PlatformSettings) -> dict[str, Any]:

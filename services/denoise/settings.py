@@ -12,7 +12,9 @@ class DenoiseSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_DENOISE_", extra="ignore", frozen=True)
 
     engine: str = Field("omlsa", description="what suppresses noise: omlsa, dtln, gtcrn or passthrough")
+    model: str = Field("", description="the registry's name of the model of dtln or gtcrn; empty for the one of the same name")
     detector: str = Field("silero", description="what tells speech: silero")
+    detector_model: str = Field("silero-vad", description="the registry's name of the detector's model")
     full_below_db: float = Field(
         15.0, ge=-20, le=60, description="estimated signal-to-noise ratio up to which suppression is as strong as it gets by itself"
     )

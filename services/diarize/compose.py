@@ -32,7 +32,8 @@ def speaker_embedder(platform: PlatformSettings, settings: DiarizeSettings) -> S
     name = settings.model or RECOMMENDED.get(engine, "")
     options: dict[str, Any] = {}
     if name:
-        options = {"weights": registry.path(name), "model_digest": registry.digest(name), **registry.entry(name).options}
+        weights, digest = registry.weights(name, engine)
+        options = {"weights": weights, "model_digest": digest, **registry.entry(name).options}
     return embedder(platform, engine, **options)
 
 

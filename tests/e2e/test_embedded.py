@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from benchmarks.scoring import word_errors
+from evaluation.metrics.words import word_errors
 from tests.e2e.conftest import Embedded
 from tests.e2e.streaming import pcm_of, stream
 from voxrelay.v1 import services_pb2, services_pb2_grpc

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 
-from benchmarks.scoring import word_errors
+from evaluation.metrics.words import word_errors
 from tests.e2e.conftest import Embedded
 from tests.e2e.streaming import pcm_of
 from tests.unit.gateway.test_grpc_calls import Reflected

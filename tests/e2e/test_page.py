@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, WebSocket, expect, sync_playwright
 
-from benchmarks.scoring import word_errors
+from evaluation.metrics.words import word_errors
 from services.gateway.server import GatewayServer
 from tests.e2e.browser import browser, write_wav
 from tests.e2e.cable import Cable

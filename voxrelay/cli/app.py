@@ -10,7 +10,23 @@ from importlib.metadata import version
 
 import typer
 
-from voxrelay.cli import access, backup, database, deletion, doctor, listen, models, replay, serve, sessions, speak, topics, transcribe, usage
+from voxrelay.cli import (
+    access,
+    backup,
+    database,
+    deletion,
+    doctor,
+    evaluate,
+    listen,
+    models,
+    replay,
+    serve,
+    sessions,
+    speak,
+    topics,
+    transcribe,
+    usage,
+)
 from voxrelay.cli.console import Failure
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Refused, Unavailable
@@ -29,6 +45,7 @@ app.command()(listen.listen)
 app.command()(speak.speak)
 app.command()(usage.usage)
 app.command()(replay.replay)
+app.command()(evaluate.evaluate)
 app.command()(doctor.doctor)
 app.command()(deletion.delete)
 app.command()(backup.backup)

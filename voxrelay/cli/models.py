@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +20,8 @@ from voxrelay.models.activations import ActivationLog
 from voxrelay.models.catalogue import TASKS, ModelEntry, ModelFile, Option
 from voxrelay.models.comparison import differences, needs_jiwer, published, shadowed
 from voxrelay.models.operations import ModelOperations
+from voxrelay.models.quantization import PRECISIONS, Precision
+from voxrelay.models.quantization import quantize as make_variant
 from voxrelay.models.registry import FileProgress, ModelRegistry, PullFailed, bundled_names
 from voxrelay.models.sources import Hub
 from voxrelay.settings import PlatformSettings, load_settings
@@ -216,6 +219,23 @@ def add(
         except PullFailed as failure:
             raise Failure(str(failure)) from None
     err.print(f"[dim]{added.name} is known and in place ({len(added.files)} files).[/dim]")
+
+
+@app.command()
+def quantize(
+    name: str = typer.Argument(..., help="A name from 'models list': an ONNX model that is here."),
+    to: str = typer.Option(..., "--to", help="int8 or fp16."),
+) -> None:
+    """Make a smaller variant of a model, NAME-int8 or NAME-fp16, with a checksum of its own. 'voxrelay evaluate' says what it costs."""
+    if to not in PRECISIONS:
+        raise Failure(f"--to is {' or '.join(PRECISIONS)}.", 2)
+    registry = _registry()
+    before = registry.entry(name).size_bytes
+    try:
+        made = make_variant(registry, name, cast(Precision, to))
+    except PullFailed as failure:
+        raise Failure(str(failure)) from None
+    err.print(f"[dim]{made.name} is in place: {made.size_bytes / 1e6:.2f} MB of {before / 1e6:.2f}, {made.licence}.[/dim]")
 
 
 @app.command()

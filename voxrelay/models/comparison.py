@@ -39,7 +39,7 @@ def needs_jiwer() -> None:
     try:
         import_module("jiwer")
     except ModuleNotFoundError:
-        raise EngineUnusable("Comparing texts needs the library jiwer: pip install 'voxrelay[evaluation]'.") from None
+        raise EngineUnusable("Comparing texts needs the library jiwer: pip install 'voxrelay[evaluate]'.") from None
 
 
 def published(bus: Bus, lane: Lane, begin_s: float, sessions: Collection[str]) -> Texts:

@@ -60,6 +60,12 @@ class ModelRegistry:
         """SHA-256 that stands for the whole model, hex; empty for one without files."""
         return self.entry(name).digest
 
+    def weights(self, name: str, engine: str) -> tuple[Path, str]:
+        """``path`` and ``digest`` of a model of that engine. Raises ``EngineUnusable`` also for a model of another one."""
+        if (found := self.entry(name)).engine != engine:
+            raise EngineUnusable(f"'{name}' is a model of the engine '{found.engine}', and the settings name '{engine}'.")
+        return self.path(name), found.digest
+
     def is_installed(self, name: str) -> bool:
         """Whether all files are here, checked or not. A model without files always is."""
         wanted = self.entry(name)
@@ -117,6 +123,23 @@ class ModelRegistry:
             self._take(wanted, parts)
             _write_whole(self._folder / wanted.name / ADDED, json.dumps(asdict(wanted), indent=1))
         return wanted
+
+    def add_made(self, made: ModelEntry, folder: Path) -> ModelEntry:
+        """Register what was made of another model here: its files, with their checksums, lie in ``folder``. Raises ``PullFailed``."""
+        problem = problem_of(made)
+        if problem:
+            raise PullFailed(problem)
+        with self._storing(made):
+            parts = []
+            for file in made.files:
+                part = self._folder / made.name / PARTS / f"{file.path}.part"
+                part.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / file.path, part)
+                self._check(made, file, part)
+                parts.append(part)
+            self._take(made, parts)
+            _write_whole(self._folder / made.name / ADDED, json.dumps(asdict(made), indent=1))
+        return made
 
     def remove(self, name: str) -> None:
         """Its files, and what was added of it. Raises ``EngineUnusable`` for an unknown name."""

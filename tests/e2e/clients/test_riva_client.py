@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scoring import word_errors
+from evaluation.metrics.words import word_errors
 from tests.e2e.clients.environments import run_flow
 from tests.e2e.conftest import Embedded
 from tests.e2e.streaming import pcm_of
