@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +15,9 @@ from safetensors.torch import load_file
 from voxrelay.audio import Float32Array
 from voxrelay.batches import Batches
 from voxrelay.engines import EngineUnusable
+from voxrelay.telemetry import fields
+
+log = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "cpu", "cuda": "cuda", "tensorrt": "cuda"}  # what VOXRELAY_ONNX_PROVIDER asks for, in PyTorch's words
 
@@ -51,7 +55,9 @@ def device_for(provider: str) -> tuple[str, str]:
     """What to run on, and a sentence for /ready where that is not what was set."""
     wanted = PROVIDERS[provider]
     if wanted == "cuda" and not torch.cuda.is_available():
-        return "cpu", "runs on the CPU, for VOXRELAY_ONNX_PROVIDER asks for CUDA and PyTorch finds no device it could use here."
+        note = "runs on the CPU, for VOXRELAY_ONNX_PROVIDER asks for CUDA and PyTorch finds no device it could use here."
+        log.warning("A model runs on something else than was set.", extra=fields(reason=note))
+        return "cpu", note
     return wanted, ""
 
 

@@ -78,6 +78,7 @@ def compose(platform: PlatformSettings) -> Service:
         name="classify",
         stages=[StagePart(CLASSIFY, make_acoustic), StagePart(CLASSIFY_TEXT, make_text)],
         slots=[acoustic, text],
+        checks={"acoustic classifier": lambda: acoustic.current.check()},
         add_rpc=partial(add, acoustic=acoustic, text=text),
         close=close,
     )

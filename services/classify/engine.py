@@ -46,6 +46,10 @@ class AcousticClassifier(Protocol):
         """One answer an utterance, in order. Utterances are mono float32 at 16 kHz, shape (samples,), samples may be 0."""
         ...
 
+    def check(self) -> str | None:
+        """For /ready: a sentence where it runs otherwise than was set."""
+        ...
+
 
 class TextClassifier(Protocol):
     """As ``AcousticClassifier``, of words. A text without words has no attributes."""

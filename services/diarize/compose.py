@@ -66,4 +66,11 @@ def compose(platform: PlatformSettings) -> Service:
     def make(_lane: Lane) -> DiarizeStage:
         return DiarizeStage(slot, rules=rules, memory=memory, interim_every_ms=settings.interim_every_ms)
 
-    return Service(name="diarize", stages=[StagePart(DIARIZE, make)], slots=[slot], add_rpc=partial(add, slot=slot, rules=rules), close=slot.close)
+    return Service(
+        name="diarize",
+        stages=[StagePart(DIARIZE, make)],
+        slots=[slot],
+        checks={"speaker embedder": lambda: slot.current.check()},
+        add_rpc=partial(add, slot=slot, rules=rules),
+        close=slot.close,
+    )

@@ -40,3 +40,7 @@ class SpeakerEmbedder(Protocol):
         Windows of one speaker lie close together, by the cosine. A row is the same to the last bit whatever the other rows are.
         """
         ...
+
+    def check(self) -> str | None:
+        """For /ready: a sentence where it runs otherwise than was set."""
+        ...

@@ -55,6 +55,9 @@ class SignalClassifier:
     def classify(self, utterances: Sequence[Float32Array]) -> list[tuple[Attribute, ...]]:
         return [self._classify(samples) for samples in utterances]
 
+    def check(self) -> str | None:
+        return None
+
     def _classify(self, samples: Float32Array) -> tuple[Attribute, ...]:
         samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
         samples = samples - samples.mean(dtype=np.float64).astype(np.float32) if samples.size else samples

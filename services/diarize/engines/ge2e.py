@@ -62,6 +62,9 @@ class Ge2eEmbedder:
         parts = [self._embed(windows[first : first + ROWS_AT_ONCE]) for first in range(0, windows.shape[0], ROWS_AT_ONCE)]
         return np.concatenate(parts) if parts else np.zeros((0, DIMENSIONS), dtype=np.float32)
 
+    def check(self) -> str | None:
+        return None
+
     def _embed(self, windows: Float32Array) -> Float32Array:
         sequence = np.stack([self._features(window) for window in windows])
         for layer in self._layers:
