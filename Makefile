@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c requirements/constraints.txt
 SERVICES_ROOT ?= .services
+ENGINES_ROOT ?= .engines
 CASES ?= 2000
 
 help: ## this list
@@ -52,6 +53,9 @@ endif
 
 test: $(VENV)/dev.stamp ## all tests, with a real Kafka, PostgreSQL and S3 server
 	@SERVICES_ROOT=$(SERVICES_ROOT) scripts/test $(ARGS)
+
+test-engines: $(VENV)/dev.stamp ## the suites of all engines: with PyTorch (5.3 GB in .engines), weights that must be fetched, half an hour of speech
+	@ENGINES_ROOT=$(ENGINES_ROOT) scripts/test_engines $(ARGS)
 
 lint: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated code
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }
@@ -105,8 +109,9 @@ evaluate: $(VENV)/dev.stamp ## how good the engines are, on ../shared/eval, into
 	@$(BIN)/python -m evaluation.quality_page $(ARGS)
 
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
-	@$(BIN)/python -m benchmarks.runner && $(BIN)/python -m benchmarks.startup && $(BIN)/python -m benchmarks.overhead && $(BIN)/python -m benchmarks.gateway && $(BIN)/python -m benchmarks.scaling
-	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.latency && $(BIN)/python -m benchmarks.recovery && $(BIN)/python -m benchmarks.bulk
+	@for each in runner startup overhead gateway scaling; do $(BIN)/python -m benchmarks.$$each || exit 1; done
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.batching
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && for each in latency recovery bulk; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 rolling: $(VENV)/dev.stamp services ## every service restarted, one after another, under 50 live calls; ARGS='--sessions 10' for fewer
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.rolling $(ARGS)
@@ -118,4 +123,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling observe clean
+.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling observe clean

@@ -8,19 +8,24 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from services.classify.engine import ACOUSTIC_ENGINES, TEXT_ENGINES
+from services.classify.engine import EXTRAS as CLASSIFY_EXTRAS
 from services.classify.settings import ClassifySettings
 from services.denoise.engine import DETECTORS
 from services.denoise.engine import ENGINES as SUPPRESSORS
 from services.denoise.settings import DenoiseSettings
 from services.diarize.engine import ENGINES as EMBEDDERS
+from services.diarize.engine import EXTRAS as DIARIZE_EXTRAS
 from services.diarize.settings import DiarizeSettings
 from services.synth.engine import ENGINES as SYNTHESIZERS
+from services.synth.engine import EXTRAS as SYNTH_EXTRAS
 from services.synth.settings import SynthSettings
 from services.transcribe.engine import ENGINES as TRANSCRIBERS
-from services.transcribe.engine import EXTRAS
+from services.transcribe.engine import EXTRAS as TRANSCRIBE_EXTRAS
 from services.transcribe.settings import TranscribeSettings
 from voxrelay.engines import EngineUnusable, adapter
 from voxrelay.settings import Settings, load_settings
+
+EXTRAS = {**CLASSIFY_EXTRAS, **DIARIZE_EXTRAS, **TRANSCRIBE_EXTRAS, **SYNTH_EXTRAS}  # of an engine whose library another extra brings
 
 
 class Choice(NamedTuple):

@@ -21,6 +21,7 @@ class AttributeKind:
     unit: str = ""
     range: tuple[float, float] | None = None
     labels: tuple[str, ...] = ()
+    is_learnt: bool = False  # only a trained model gives it: none of the bundled engines does
 
 
 ATTRIBUTES: tuple[AttributeKind, ...] = (
@@ -35,6 +36,10 @@ ATTRIBUTES: tuple[AttributeKind, ...] = (
     AttributeKind("jitter", "acoustic", "how much successive periods of the voice differ in length (local)", "%", (0.0, 100.0)),
     AttributeKind("shimmer", "acoustic", "how much successive periods of the voice differ in amplitude (local)", "%", (0.0, 100.0)),
     AttributeKind("hnr_db", "acoustic", "periodic part of the voice above its noise", "dB", (-10.0, 40.0)),
+    AttributeKind("emotion", "acoustic", "how the voice sounds, in the words of a trained model", is_learnt=True),
+    AttributeKind("age_group", "acoustic", "how old the voice sounds, in the groups of a trained model", is_learnt=True),
+    AttributeKind("accent", "acoustic", "where the speaker's pronunciation is at home, in the words of a trained model", is_learnt=True),
+    AttributeKind("spoken_language", "acoustic", "language of the sound, a BCP 47 primary tag, by a trained model", is_learnt=True),
     AttributeKind("sentiment", "text", "mood of the words (English only)", labels=("negative", "neutral", "positive")),
     AttributeKind("sentiment_score", "text", "the same on a scale (English only)", "", (-1.0, 1.0)),
     AttributeKind("language", "text", "language of the text, a BCP 47 primary tag"),

@@ -29,6 +29,7 @@ class Done:
     files: int = 0
     texts: int = 0
     refused: int = 0
+    turned_away: int = 0  # as the platform was full
     failures: list[str] = field(default_factory=list)
 
 
@@ -57,7 +58,9 @@ async def call(url: str, pcm: bytes, rate_hz: int, done: Done) -> None:
         async for message in live.messages():
             last = message["type"]
             done.finals += last == "final"
-            if last == "error":
+            if last == "error" and message["error"]["code"] == "OVERLOADED":
+                done.turned_away += 1
+            elif last == "error":
                 done.failures.append(message["error"]["code"])
     except (OSError, TimeoutError) as error:
         done.failures.append(type(error).__name__)

@@ -13,7 +13,7 @@ from dashboards import Panel
 from observing.prometheus import Series
 
 COLUMNS = 3
-DPI, COLOURS = 80, 40  # legible, and under 100 kB a picture
+DPI, COLOURS = 80, 128  # legible, and under 100 kB a picture
 UNITS = {"s": "seconds", "percentunit": "share", "bytes": "MiB", "reqps": "a second", "eps": "a second", "h": "hours", "short": ""}
 SCALE = {"bytes": 1 / 2**20}
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from services.classify.engine import ACOUSTIC_ENGINES, TEXT_ENGINES, AcousticClassifier, TextClassifier, TranscribedText
+from services.classify.engine import ACOUSTIC_ENGINES, EXTRAS, TEXT_ENGINES, AcousticClassifier, TextClassifier, TranscribedText
 from services.classify.rpc import add
 from services.classify.settings import ClassifySettings
 from services.classify.stage import AcousticStage, TextStage
 from voxrelay.audio import SAMPLE_RATE_HZ
-from voxrelay.engines import load
+from voxrelay.engines import EngineUnusable, load
 from voxrelay.events import Lane
 from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
@@ -22,8 +22,24 @@ from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT
 
 
-def acoustic_classifier(engine: str, **options: Any) -> AcousticClassifier:
-    return cast(AcousticClassifier, load("classify", ACOUSTIC_ENGINES, engine, **options))
+def acoustic_classifier(platform: PlatformSettings, engine: str, **options: Any) -> AcousticClassifier:
+    runtime = {"provider": platform.onnx_provider, "threads": platform.threads_per_engine} if engine in EXTRAS else {}
+    return cast(AcousticClassifier, load("classify", ACOUSTIC_ENGINES, engine, extra=EXTRAS.get(engine, ""), **{**runtime, **options}))
+
+
+def configured_acoustic(platform: PlatformSettings, settings: ClassifySettings) -> AcousticClassifier:
+    """What the settings name, with its model where it needs one. Raises ``EngineUnusable``."""
+    engine, options = settings.acoustic_engine, dict[str, Any]()
+    if settings.model:
+        registry = ModelRegistry(platform.models)
+        options = {
+            "weights": registry.path(settings.model),
+            "model_digest": registry.digest(settings.model),
+            **registry.entry(settings.model).options,
+        }
+    elif engine in EXTRAS:
+        raise EngineUnusable(f"The engine '{engine}' needs a model: name one of the registry in VOXRELAY_CLASSIFY_MODEL.")
+    return acoustic_classifier(platform, engine, **options)
 
 
 def text_classifier(engine: str, **options: Any) -> TextClassifier:
@@ -33,7 +49,7 @@ def text_classifier(engine: str, **options: Any) -> TextClassifier:
 def acoustic_model(platform: PlatformSettings, name: str) -> AcousticClassifier:
     """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
     silence = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
-    return load_model(ModelRegistry(platform.models), "classify", name, acoustic_classifier, lambda made: made.classify([silence]))
+    return load_model(ModelRegistry(platform.models), "classify", name, partial(acoustic_classifier, platform), lambda made: made.classify([silence]))
 
 
 def text_model(platform: PlatformSettings, name: str) -> TextClassifier:
@@ -45,7 +61,7 @@ def text_model(platform: PlatformSettings, name: str) -> TextClassifier:
 def compose(platform: PlatformSettings) -> Service:
     """Loads both engines. Raises ``EngineUnusable`` when one cannot be used here."""
     settings = load_settings(ClassifySettings)
-    acoustic = EngineSlot("classify", acoustic_classifier(settings.acoustic_engine), partial(acoustic_model, platform))
+    acoustic = EngineSlot("classify", configured_acoustic(platform, settings), partial(acoustic_model, platform))
     text = EngineSlot("classify-text", text_classifier(settings.text_engine), partial(text_model, platform))
 
     def make_acoustic(lane: Lane) -> AcousticStage:  # noqa: ARG001  # both lanes are served alike

@@ -9,7 +9,12 @@ from typing import Protocol
 from voxrelay.audio import Float32Array
 from voxrelay.events import Attribute, Engine, Word
 
-ACOUSTIC_ENGINES: dict[str, str] = {"dsp": "services.classify.engines.acoustic:SignalClassifier"}
+ACOUSTIC_ENGINES: dict[str, str] = {
+    "dsp": "services.classify.engines.acoustic:SignalClassifier",
+    "onnx": "services.classify.engines.onnx:OnnxClassifier",
+    "speechbrain": "services.classify.engines.speechbrain:SpeechbrainClassifier",
+}
+EXTRAS = {"onnx": "denoise", "speechbrain": "speechbrain"}  # of the distribution, where it is not called like the capability
 TEXT_ENGINES: dict[str, str] = {"lexical": "services.classify.engines.lexical:LexicalClassifier"}
 
 

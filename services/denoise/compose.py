@@ -23,7 +23,7 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DENOISE
 
-WITH_WEIGHTS = ("dtln", "gtcrn")  # models of the same names
+WITH_WEIGHTS = {"deepfilternet": "deepfilternet3", "dtln": "dtln", "gtcrn": "gtcrn"}  # and the models they take
 WARM_HOPS = 16
 
 
@@ -61,7 +61,8 @@ def front_end(platform: PlatformSettings, settings: DenoiseSettings) -> FrontEnd
     if settings.offset > settings.onset:
         raise EngineUnusable("VOXRELAY_DENOISE_OFFSET must not be more than VOXRELAY_DENOISE_ONSET.")
     registry = ModelRegistry(platform.models)
-    weights = _weights(registry, settings.model or settings.engine, settings.engine) if settings.engine in WITH_WEIGHTS else {}
+    name = settings.model or WITH_WEIGHTS.get(settings.engine, "")
+    weights = _weights(registry, name, settings.engine) if name else {}
     suppressors = EngineSlot("denoise", suppressor(platform, settings.engine, **weights), partial(suppressor_model, platform))
     judging = detector(platform, settings.detector, **_weights(registry, settings.detector_model, settings.detector))
     detectors = EngineSlot("voice-activity", judging, partial(detector_model, platform))

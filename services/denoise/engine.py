@@ -17,6 +17,7 @@ from voxrelay.events import Engine
 
 ENGINES: dict[str, str] = {
     "omlsa": "services.denoise.engines.omlsa:OmlsaSuppressor",
+    "deepfilternet": "services.denoise.engines.deepfilternet:DeepFilterNetSuppressor",
     "dtln": "services.denoise.engines.dtln:DtlnSuppressor",
     "gtcrn": "services.denoise.engines.gtcrn:GtcrnSuppressor",
     "passthrough": "services.denoise.engines.passthrough:PassthroughSuppressor",

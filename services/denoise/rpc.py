@@ -48,7 +48,10 @@ class EnhancementServicer(services_pb2_grpc.EnhancementServicer):
     def _run(self, config: SessionConfig, pcm: bytes) -> Sequence[Payload]:
         stage = DenoiseStage(self._front_end)
         payloads = (SessionOpened(config), AudioReceived(0, pcm), SessionEnded())
-        return [event.payload for event in stage.process([Event(_SESSION, payload) for payload in payloads])]
+        try:
+            return [event.payload for event in stage.process([Event(_SESSION, payload) for payload in payloads])]
+        finally:
+            stage.forget(_SESSION)
 
 
 def _checked(request: Any) -> tuple[SessionConfig, bytes]:

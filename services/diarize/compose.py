@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from services.diarize.clustering import ClusterRules
-from services.diarize.engine import ENGINES, SpeakerEmbedder
+from services.diarize.engine import ENGINES, EXTRAS, SpeakerEmbedder
 from services.diarize.rpc import add
 from services.diarize.settings import DiarizeSettings
 from services.diarize.speakers import Memory
@@ -23,21 +23,33 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DIARIZE
 
+RECOMMENDED = {"ge2e": "ge2e", "pyannote": "wespeaker-resnet34", "speechbrain": "ecapa-voxceleb"}  # the model an engine takes
+
 
 def speaker_embedder(platform: PlatformSettings, settings: DiarizeSettings) -> SpeakerEmbedder:
     """Loads the engine. Raises ``EngineUnusable`` when it cannot be used here."""
-    weights, digest = ModelRegistry(platform.models).weights(settings.model, settings.engine)
-    return embedder(settings.engine, weights=weights, model_digest=digest)
+    registry, engine = ModelRegistry(platform.models), settings.engine
+    name = settings.model or RECOMMENDED.get(engine, "")
+    options: dict[str, Any] = {}
+    if name:
+        weights, digest = registry.weights(name, engine)
+        options = {"weights": weights, "model_digest": digest, **registry.entry(name).options}
+    return embedder(platform, engine, **options)
 
 
-def embedder(engine: str, **options: Any) -> SpeakerEmbedder:
-    return cast(SpeakerEmbedder, load("diarize", ENGINES, engine, **options))
+def embedder(platform: PlatformSettings, engine: str, **options: Any) -> SpeakerEmbedder:
+    runtime = {"provider": platform.onnx_provider, "threads": platform.threads_per_engine} if engine in EXTRAS else {}
+    return cast(SpeakerEmbedder, load("diarize", ENGINES, engine, extra=EXTRAS.get(engine, ""), **{**runtime, **options}))
 
 
 def model(platform: PlatformSettings, name: str) -> SpeakerEmbedder:
     """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
     return load_model(
-        ModelRegistry(platform.models), "diarize", name, embedder, lambda made: made.embed(np.zeros((1, made.window_samples), dtype=np.float32))
+        ModelRegistry(platform.models),
+        "diarize",
+        name,
+        partial(embedder, platform),
+        lambda made: made.embed(np.zeros((1, made.window_samples), dtype=np.float32)),
     )
 
 

@@ -7,7 +7,12 @@ from typing import Protocol
 from voxrelay.audio import Float32Array
 from voxrelay.events import Engine
 
-ENGINES: dict[str, str] = {"ge2e": "services.diarize.engines.ge2e:Ge2eEmbedder"}
+ENGINES: dict[str, str] = {
+    "ge2e": "services.diarize.engines.ge2e:Ge2eEmbedder",
+    "pyannote": "services.diarize.engines.pyannote:WeSpeakerEmbedder",
+    "speechbrain": "services.diarize.engines.speechbrain:EcapaEmbedder",
+}
+EXTRAS = {"pyannote": "pyannote", "speechbrain": "speechbrain"}  # of the distribution, where it is not called like the capability
 
 
 class SpeakerEmbedder(Protocol):

@@ -11,8 +11,8 @@ from voxrelay.settings import Settings
 class DiarizeSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_DIARIZE_", extra="ignore", frozen=True)
 
-    engine: str = Field("ge2e", description="what tells voices apart: ge2e")
-    model: str = Field("ge2e", description="the registry's name of the engine's model")
+    engine: str = Field("ge2e", description="what tells voices apart: ge2e, pyannote or speechbrain")
+    model: str = Field("", description="the registry's name of the model; empty for the recommended one")
     threshold: float = Field(0.37, gt=0, lt=1, description="cosine distance from which two voices are two speakers; lower finds more speakers")
     threshold_when_told: float = Field(0.30, gt=0, lt=1, description="the same in sessions that say how many speakers there are")
     shortest_speaker_ms: int = Field(2000, ge=0, le=60_000, description="who speaks less in all is taken for the most similar of the other speakers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
-from services.synth.engine import ENGINES, Sentence, Synthesizer
+from services.synth.engine import ENGINES, EXTRAS, Sentence, Synthesizer
 from services.synth.rpc import add
 from services.synth.settings import SynthSettings
 from services.synth.stage import SynthStage
@@ -17,14 +17,26 @@ from voxrelay.service import Service, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import SYNTH
 
+RECOMMENDED = {"piper": "piper-en-us-joe"}  # the model an engine takes where no other is named
 
-def synthesizer(settings: SynthSettings, engine: str, **options: Any) -> Synthesizer:
-    return cast(Synthesizer, load("synth", ENGINES, engine, **{"workers": settings.workers, **options}))
+
+def synthesizer(platform: PlatformSettings, settings: SynthSettings, engine: str, **options: Any) -> Synthesizer:
+    runtime = {"provider": platform.onnx_provider, "threads": platform.threads_per_engine} if engine in RECOMMENDED else {}
+    return cast(Synthesizer, load("synth", ENGINES, engine, extra=EXTRAS.get(engine, ""), **{"workers": settings.workers, **runtime, **options}))
+
+
+def configured_synthesizer(platform: PlatformSettings, settings: SynthSettings) -> Synthesizer:
+    """What the settings name, with its model where it needs one. Raises ``EngineUnusable``."""
+    name, options = settings.model or RECOMMENDED.get(settings.engine, ""), dict[str, Any]()
+    if name:
+        registry = ModelRegistry(platform.models)
+        options = {"weights": registry.path(name), "model_digest": registry.digest(name), **registry.entry(name).options}
+    return synthesizer(platform, settings, settings.engine, **options)
 
 
 def model(platform: PlatformSettings, settings: SynthSettings, name: str) -> Synthesizer:
     """The engine of a model in the registry, warm. Raises ``EngineUnusable``."""
-    return load_model(ModelRegistry(platform.models), "synth", name, partial(synthesizer, settings), _speak)
+    return load_model(ModelRegistry(platform.models), "synth", name, partial(synthesizer, platform, settings), _speak)
 
 
 def _speak(made: Synthesizer) -> None:
@@ -34,7 +46,7 @@ def _speak(made: Synthesizer) -> None:
 def compose(platform: PlatformSettings) -> Service:
     """Starts the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     settings = load_settings(SynthSettings)
-    configured = synthesizer(settings, settings.engine)
+    configured = configured_synthesizer(platform, settings)
     slot = EngineSlot("synth", configured, partial(model, platform, settings))
     return Service(
         name="synth",

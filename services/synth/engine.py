@@ -8,7 +8,11 @@ from typing import Protocol
 
 from voxrelay.events import Engine
 
-ENGINES: dict[str, str] = {"espeak": "services.synth.engines.espeak:EspeakSynthesizer"}
+ENGINES: dict[str, str] = {
+    "espeak": "services.synth.engines.espeak:EspeakSynthesizer",
+    "piper": "services.synth.engines.piper:PiperSynthesizer",
+}
+EXTRAS = {"piper": "piper"}  # of the distribution, where it is not called like the capability
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,8 @@ class Synthesizer(Protocol):
         (try again), ``Poison`` when it cannot speak a sentence at all."""
         ...
 
-    def check(self) -> None:
-        """Raises ``Unavailable`` with a plain sentence while it cannot speak."""
+    def check(self) -> str | None:
+        """For /ready: a sentence where it runs otherwise than was set. Raises ``Unavailable`` while it cannot speak."""
         ...
 
     def close(self) -> None: ...

@@ -21,7 +21,7 @@ from voxrelay.service import Service, ShadowPart, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
 
-RECOMMENDED = {"faster-whisper": "faster-whisper-small"}  # the model an engine takes where no other is named
+RECOMMENDED = {"faster-whisper": "faster-whisper-small", "sherpa-onnx": "zipformer-en"}  # the model an engine takes where no other is named
 
 
 def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSettings) -> dict[str, Any]:
@@ -35,6 +35,8 @@ def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSett
             "beam": settings.beam,
             "is_translating": settings.task == "translate",
         }
+    if engine == "sherpa-onnx":
+        return {"workers": settings.workers, "threads": platform.threads_per_engine, "provider": platform.onnx_provider, "batch": settings.batch}
     return {
         "workers": settings.workers,
         "followed": settings.followed,

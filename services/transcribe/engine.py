@@ -12,9 +12,10 @@ from voxrelay.events import Engine, Word
 ENGINES: dict[str, str] = {
     "faster-whisper": "services.transcribe.engines.faster_whisper:FasterWhisperTranscriber",
     "pocketsphinx": "services.transcribe.engines.pocketsphinx:PocketsphinxTranscriber",
+    "sherpa-onnx": "services.transcribe.engines.sherpa:SherpaTranscriber",
 }
 
-EXTRAS = {"faster-whisper": "faster-whisper"}  # of the distribution, where it is not called like the capability
+EXTRAS = {"faster-whisper": "faster-whisper", "sherpa-onnx": "sherpa-onnx"}  # of the distribution, where it is not called like the capability
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,17 @@ def _default_workers() -> int:
 class TranscribeSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="VOXRELAY_TRANSCRIBE_", extra="ignore", frozen=True)
 
-    engine: str = Field("pocketsphinx", description="which engine transcribes: pocketsphinx or faster-whisper")
+    engine: str = Field("pocketsphinx", description="which engine transcribes: pocketsphinx, faster-whisper or sherpa-onnx")
     model: str = Field("", description="the registry's name of the model, for engines that need one; empty for the recommended one")
     interim_every_ms: int = Field(300, ge=100, le=10_000, description="audio between two interim results of an utterance")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="what faster-whisper runs on: auto, cpu or cuda")
     compute: str = Field("default", description="arithmetic of faster-whisper: default (as its weights are), int8, int8_float16, float16 or float32")
-    batch: int = Field(8, ge=1, le=128, description="utterances in one call of faster-whisper; more is faster on a GPU and takes its memory")
+    batch: int = Field(8, ge=1, le=128, description="utterances in one call of faster-whisper or sherpa-onnx; more is faster on a GPU")
     beam: int = Field(5, ge=1, le=20, description="width of faster-whisper's search for finals; interims take 1")
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="what a multilingual Whisper writes: transcribe (as it is spoken) or translate (into English)"
     )
-    workers: int = Field(default_factory=_default_workers, ge=1, le=64, description="worker processes of the bundled engine")
+    workers: int = Field(default_factory=_default_workers, ge=1, le=64, description="worker processes of the bundled engine, or of sherpa-onnx")
     followed: int = Field(2, ge=1, le=16, description="utterances a worker can give interims for at once; 95 MB each, taken when needed")
     beam_hmms: int = Field(3000, ge=100, le=100_000, description="how many states the bundled engine's search keeps; more is slower and better")
     boost: float = Field(30.0, gt=0, le=10_000, description="how much likelier a word of the custom vocabulary is than an average word")

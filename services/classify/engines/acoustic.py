@@ -50,7 +50,7 @@ class SignalClassifier:
     """An ``AcousticClassifier``. It holds no state at all."""
 
     engine = Engine("dsp", VERSION)
-    names = names("acoustic")
+    names = tuple(name for name in names("acoustic") if not BY_NAME[name].is_learnt)
 
     def classify(self, utterances: Sequence[Float32Array]) -> list[tuple[Attribute, ...]]:
         return [self._classify(samples) for samples in utterances]

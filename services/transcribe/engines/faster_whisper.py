@@ -6,7 +6,6 @@ far. Text before the utterance is never a prompt (a mistake would breed others),
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -24,12 +23,10 @@ from faster_whisper.vad import VadOptions, get_speech_timestamps
 from services.transcribe.engine import Advance, Hypothesis, StreamOptions
 from services.transcribe.engines.agreement import LocalAgreement
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
+from voxrelay.batches import Batches
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
 from voxrelay.events import Engine, Word
-from voxrelay.telemetry import fields
-
-log = logging.getLogger(__name__)
 
 WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
 SHORTEST_SAMPLES = SAMPLE_RATE_HZ // 10
@@ -100,7 +97,7 @@ class FasterWhisperTranscriber:
         self.engine = Engine("faster-whisper", version("faster-whisper"), model_digest)
         self.languages: tuple[str, ...] = tuple(self._model.supported_languages)
         self._task = "translate" if is_translating and self._model.model.is_multilingual else "transcribe"
-        self._batch, self._beam = batch, beam
+        self._batches, self._beam = Batches(batch), beam
         self._prompter = self._tokenizer("en")
         self._suppressed = list(get_suppressed_tokens(self._prompter, [-1]))
         self._lock = Lock()
@@ -183,24 +180,7 @@ class FasterWhisperTranscriber:
 
         for _, group in groupby(sorted(due, key=kind), kind):
             rows = list(group)
-            while rows:
-                batch = rows[: self._batch]
-                try:
-                    answers = self._decode_batch(batch)
-                except RuntimeError as error:  # what CTranslate2 raises for everything
-                    self._shrink(error, len(batch))
-                    continue
-                yield from zip(batch, answers, strict=True)
-                del rows[: len(batch)]
-
-    def _shrink(self, error: RuntimeError, size: int) -> None:
-        """Smaller batches from here on, where memory ran out. Raises what it is given for anything else, ``Unavailable`` when one is too many."""
-        if "out of memory" not in str(error).lower():
-            raise error
-        if size == 1:
-            raise Unavailable("There is not enough memory on the device to transcribe one utterance: free some, or take a smaller model.") from error
-        self._batch = size // 2
-        log.warning("The device ran out of memory; fewer utterances are transcribed at once from here on.", extra=fields(batch=self._batch))
+            yield from zip(rows, self._batches.run(rows, self._decode_batch), strict=True)
 
     def _decode_batch(self, rows: Sequence[_Due]) -> list[_Decoded]:
         features = np.stack([self._features(row.samples) for row in rows])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from services.classify.engine import ACOUSTIC_ENGINES, TEXT_ENGINES, AcousticClassifier, TextClassifier, TranscribedText
+from tests.contracts.classify.tiny_models import LABELS, build_random_ecapa, build_tiny_classifier
 from tests.speech import read_speech
 from voxrelay.attributes import BY_NAME, Source
 from voxrelay.audio import Float32Array
@@ -54,22 +55,27 @@ TEXTS: dict[str, TranscribedText] = {
 }
 
 
-def engine(table: dict[str, str], name: str) -> Any:
+def engine(table: dict[str, str], name: str, folder: Path) -> Any:
+    options: dict[str, Any] = {}
+    if name == "onnx":
+        options = {"weights": build_tiny_classifier(folder / "model.onnx"), "attribute": "emotion", "labels": LABELS, "batch": 3}
+    if name == "speechbrain":
+        options = {"weights": build_random_ecapa(folder), "attribute": "accent", "labels": LABELS, "channels": 64, "attention": 16}
     try:
-        return load("classify", table, name)
+        return load("classify", table, name, **options)
     except EngineUnusable as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module", params=sorted(ACOUSTIC_ENGINES))
-def acoustic(request: pytest.FixtureRequest) -> AcousticClassifier:
-    found: AcousticClassifier = engine(ACOUSTIC_ENGINES, request.param)
+def acoustic(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AcousticClassifier:
+    found: AcousticClassifier = engine(ACOUSTIC_ENGINES, request.param, tmp_path_factory.mktemp("model"))
     return found
 
 
 @pytest.fixture(scope="module", params=sorted(TEXT_ENGINES))
-def text(request: pytest.FixtureRequest) -> TextClassifier:
-    found: TextClassifier = engine(TEXT_ENGINES, request.param)
+def text(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextClassifier:
+    found: TextClassifier = engine(TEXT_ENGINES, request.param, tmp_path_factory.mktemp("model"))
     return found
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from evaluation.metrics.signals import si_sdr_db
 from services.denoise.engine import DETECTORS, ENGINES, FRAME_SAMPLES, HOP_SAMPLES, Passage, SpeechDetector, State, Suppressor
+from tests.contracts.denoise.tiny_deepfilternet import build_tiny_deepfilternet
 from tests.speech import read_speech
 from voxrelay.audio import Float32Array
 from voxrelay.engines import EngineUnusable, load
@@ -31,6 +32,9 @@ FILES = {"dtln": "dtln", "gtcrn": "gtcrn/gtcrn_simple.onnx"}  # below the folder
 
 
 def load_suppressor(name: str, request: pytest.FixtureRequest) -> Suppressor:
+    if name == "deepfilternet":
+        folder = request.getfixturevalue("tmp_path_factory").mktemp("deepfilternet")
+        return load("denoise", ENGINES, name, weights=build_tiny_deepfilternet(folder))  # type: ignore[no-any-return]
     options = {"weights": request.getfixturevalue("model_files") / FILES[name]} if name in FILES else {}
     return load("denoise", ENGINES, name, **options)  # type: ignore[no-any-return]
 
@@ -134,6 +138,8 @@ def test_threads_do_not_disturb_each_others_sessions(suppressor: Suppressor) -> 
 
 
 def test_noise_over_real_speech_becomes_less_and_speech_stays(suppressor: Suppressor, eval_data: Path) -> None:
+    if suppressor.engine.name not in LEAST_GAIN_DB:
+        pytest.skip("its weights are made up: it cleans nothing")
     gains = []
     for pair in json.loads((eval_data / "noise" / "pairs.json").read_text())[:3]:
         noisy, clean = (read_speech(eval_data / pair[kind])[: 3 * 16_000] for kind in ("noisy", "clean"))
@@ -144,7 +150,7 @@ def test_noise_over_real_speech_becomes_less_and_speech_stays(suppressor: Suppre
     assert np.mean(gains) > LEAST_GAIN_DB[suppressor.engine.name] - 1e-3, gains
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("name", ["deepfilternet", *sorted(FILES)])
 def test_an_engine_that_is_dropped_takes_its_weights_with_it(name: str, request: pytest.FixtureRequest) -> None:
     engine = load_suppressor(name, request)
     graphs = [weakref.ref(value) for value in vars(engine).values() if isinstance(value, OnnxModel)]

@@ -32,6 +32,15 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_transducer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a streaming transducer that counts up the longer somebody speaks."""
+    pytest.importorskip("onnx", reason="onnx, which makes the small graphs, is not installed")
+    from tests.contracts.transcribe.tiny_transducer import build_tiny_transducer
+
+    return build_tiny_transducer(tmp_path_factory.mktemp("transducer"))
+
+
+@pytest.fixture(scope="session")
 def sentence(eval_data: Path) -> Float32Array:
     """3 s, "he was not an ill disposed young man"."""
     return read_speech(eval_data / "asr/misc/sense_and_sensibility_01_austen_64kb-0880.wav")

@@ -14,12 +14,14 @@ from voxrelay.audio import Float32Array
 from voxrelay.engines import load
 from voxrelay.errors import Unavailable
 
-LIBRARIES = {"faster-whisper": "faster_whisper", "pocketsphinx": "pocketsphinx"}
+LIBRARIES = {"faster-whisper": "faster_whisper", "pocketsphinx": "pocketsphinx", "sherpa-onnx": "sherpa_onnx"}
 
 
 def options_of(name: str, request: pytest.FixtureRequest) -> dict[str, object]:
     if name == "faster-whisper":
         return {"weights": request.getfixturevalue("tiny_whisper"), "device": "cpu", "compute": "float32", "batch": 2}
+    if name == "sherpa-onnx":
+        return {"weights": request.getfixturevalue("tiny_transducer"), "workers": 2, "batch": 2}
     return {"workers": 2}
 
 

@@ -26,7 +26,7 @@ def test_an_engine_without_its_weights_says_what_to_run(engine: str, pulled: str
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"engine": "magic"}, "choose one of dtln, gtcrn, omlsa, passthrough"),
+        ({"engine": "magic"}, "choose one of deepfilternet, dtln, gtcrn, omlsa, passthrough"),
         ({"full_below_db": 30.0, "none_above_db": 10.0}, "VOXRELAY_DENOISE_FULL_BELOW_DB"),
         ({"onset": 0.3, "offset": 0.6}, "VOXRELAY_DENOISE_OFFSET"),
     ],

@@ -255,7 +255,7 @@ def test_a_library_that_is_missing_or_hangs_and_an_engine_that_there_is_not(tmp_
     (tmp_path / "pocketsphinx.py").write_text("raise OSError('libspeech.so: cannot open shared object file')\n")
     said = {line.sentence for line in engines(60.0).findings if line.code == "ENGINE_UNUSABLE"}
     assert said == {
-        "There is no diarize engine 'none': choose one of ge2e.",
+        "There is no diarize engine 'none': choose one of ge2e, pyannote, speechbrain.",
         "The classify engine 'lexical' needs the library py3langid: pip install 'voxrelay[classify]'.",
         "The library of the transcribe engine 'pocketsphinx' cannot be loaded (OSError): install it anew.",
     }

@@ -201,6 +201,17 @@ def test_a_shadow_that_cannot_be_loaded_holds_nothing_up(scene: Scene) -> None:
     assert scene.slot.models() == {"", "better"}
 
 
+def test_it_goes_on_while_another_model_is_activated(scene: Scene) -> None:
+    scene.slot.exchange(in_shadow("other"))
+    scene.live("s", CONVERSATION[:20])
+    shadow_engine = scene.made["other"]
+    scene.slot.exchange(replace(in_shadow("other"), model="better"))
+    scene.live("s", CONVERSATION[20:])
+    scene.until(lambda: scene.is_heard("s"))
+    assert scene.made["other"] is shadow_engine
+    assert not shadow_engine.is_closed
+
+
 # --- decisions -----------------------------------------------------------------------------------------------------------
 
 
