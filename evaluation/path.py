@@ -40,7 +40,7 @@ from voxrelay.events import (
 from voxrelay.process import ServiceThreads
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.telemetry import ENGINE_SECONDS
-from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, GATEWAY_READS, stages_to_finish, topic_specs
+from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, CLASSIFY_TEXT, GATEWAY_READS, TRANSCRIBE, stages_to_finish, topic_specs
 
 LANE: Lane = "live"
 PARTITIONS = 1
@@ -158,6 +158,8 @@ class _Session:
                 self._outcome.chunk_s.append(time.perf_counter() - sent)
         self._send(SessionEnded())
         wanted = stages_to_finish(self._config.stages)
+        if TRANSCRIBE.asked_as not in self._config.stages:
+            wanted -= {CLASSIFY_TEXT.name}  # it reads words, and nobody writes any
         self._until(lambda: self._outcome.finished >= wanted, time.perf_counter())
         self._outcome.elapsed_s = time.perf_counter() - began
         return self._outcome
