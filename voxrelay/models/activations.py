@@ -19,7 +19,7 @@ from voxrelay.bus.api import Bus, Record, TopicPartition
 from voxrelay.bus.span import read_span
 from voxrelay.errors import Refused
 from voxrelay.events import ModelActivated, ModelLoaded
-from voxrelay.models.catalogue import ModelEntry
+from voxrelay.models.catalogue import SERVED_TASKS, ModelEntry
 from voxrelay.telemetry import fields
 from voxrelay.topology import MODEL_ACTIVATED, MODEL_LOADED, STAGES, ControlTopic
 
@@ -35,6 +35,8 @@ def activated(now: ModelActivated, entry: ModelEntry, at: float, share: float = 
     """The decision for a model: for all sessions, or as a candidate for a share of them. Raises ``Refused``."""
     if entry.task != now.task:
         raise Refused("INVALID_PARAMETER", f"'{entry.name}' is a model for {entry.task}, not for {now.task}.")
+    if entry.task not in SERVED_TASKS:
+        raise Refused("INVALID_PARAMETER", f"'{entry.name}' is for 'voxrelay evaluate': no service works with it.")
     if not 0.0 < share <= 1.0:
         raise Refused("INVALID_PARAMETER", "The share of sessions must be above 0 and at most 1.")
     if share < 1.0:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-TASKS: tuple[str, ...] = ("denoise", "voice-activity", "diarize", "transcribe", "classify", "classify-text", "synth", "quality")
+SERVED_TASKS = ("denoise", "voice-activity", "diarize", "transcribe", "classify", "classify-text", "synth")  # a service has an engine for it
+TASKS: tuple[str, ...] = (*SERVED_TASKS, "quality")
 
 Option = str | int | float | bool
 

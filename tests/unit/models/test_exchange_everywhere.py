@@ -16,7 +16,7 @@ from voxrelay.bus.api import TopicPartition
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.events import Event, ModelActivated, Payload
 from voxrelay.models.activations import ActivationLog, rolled_back
-from voxrelay.models.catalogue import TASKS as ALL_TASKS
+from voxrelay.models.catalogue import SERVED_TASKS
 from voxrelay.models.follower import ActivationFollower
 from voxrelay.models.slot import EngineSlot, part_of
 from voxrelay.runner import StageRunner
@@ -104,8 +104,8 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     running.stop()
 
 
-def test_all_tasks_of_the_registry_are_here() -> None:
-    assert tuple(task.name for task in TASKS) == ALL_TASKS
+def test_all_tasks_that_services_have_are_here() -> None:
+    assert tuple(task.name for task in TASKS) == SERVED_TASKS
 
 
 def test_sessions_open_with_the_new_model_and_an_open_one_changes_where_nothing_of_it_is_the_models_own(running: Running) -> None:
