@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from websockets.asyncio.server import ServerConnection, serve
 
-PARTITIONS = 12
+PARTITIONS = 8
 LINGER_MS = 5
 
 
@@ -33,8 +33,8 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         names = [f"relay.{uuid.uuid4().hex}.{number}" for number in range(hops)]
-        made = AdminClient({"bootstrap.servers": bootstrap}).create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
-        for future in made.values():
+        admin = AdminClient({"bootstrap.servers": bootstrap})  # which answers as long as somebody holds it
+        for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
             future.result(30)
         settings = {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
         self._first, self._entrance = Producer(settings | {"linger.ms": LINGER_MS}), names[0]
