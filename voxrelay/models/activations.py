@@ -10,7 +10,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from voxrelay.topology import MODEL_ACTIVATED, MODEL_LOADED, STAGES, ControlTopi
 SHADOWED: tuple[str, ...] = tuple(stage.asked_as for stage in STAGES if stage.shadow is not None)  # tasks that can have a model in the shadow
 MOST_EARLIER = 10
 MOST_VALUE_BYTES = 64_000
+WRITE_WITHIN_S = 30.0
+RETRACT_WITHIN_S = 3.0
 KEPT = "activations.json"  # in the folder of what the embedded platform keeps
 
 log = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ class ActivationLog:
             log.warning("The activations that were kept cannot be read; the engines of the settings are used.", extra=fields(reason=str(error)))
             return
         for decision in decisions:
-            self._write(MODEL_ACTIVATED, decision.task, asdict(decision))
+            self._write(MODEL_ACTIVATED, {decision.task: asdict(decision)})
 
     def decisions(self) -> dict[str, ModelActivated]:
         """The decision in force for each task that has one. Raises ``Unavailable``."""
@@ -105,16 +107,16 @@ class ActivationLog:
 
     def decide(self, decision: ModelActivated) -> None:
         """In force for every instance once this returns. Raises ``Unavailable``."""
-        self._write(MODEL_ACTIVATED, decision.task, asdict(decision))
+        self._write(MODEL_ACTIVATED, {decision.task: asdict(decision)})
         if self._kept is not None:
             self._keep(self._kept)
 
     def report(self, state: ModelLoaded) -> None:
-        self._write(MODEL_LOADED, f"{state.task}/{state.instance}", asdict(state))
+        self._write(MODEL_LOADED, {f"{state.task}/{state.instance}": asdict(state)})
 
-    def retract(self, task: str, instance: str) -> None:
-        """The process ends: it works with nothing any more."""
-        self._write(MODEL_LOADED, f"{task}/{instance}", None)
+    def retract(self, tasks: Collection[str], instance: str) -> None:
+        """The process ends: it works with nothing of these any more. Raises ``Unavailable`` after a few seconds: it ends without the log, too."""
+        self._write(MODEL_LOADED, {f"{task}/{instance}": None for task in tasks}, RETRACT_WITHIN_S)
 
     def _keep(self, kept: Path) -> None:
         fresh = kept.with_name(f"{kept.name}.new")
@@ -125,12 +127,13 @@ class ActivationLog:
         except OSError as error:
             log.warning("An activation is in force and could not be kept: it ends with this process.", extra=fields(reason=str(error)))
 
-    def _write(self, topic: ControlTopic, key: str, value: dict[str, Any] | None) -> None:
+    def _write(self, topic: ControlTopic, values: Mapping[str, dict[str, Any] | None], within_s: float = WRITE_WITHIN_S) -> None:
         producer = self._bus.producer()
         try:
-            content = json.dumps(value).encode() if value is not None else None
-            producer.send(topic.name, key.encode(), content, (("content-type", b"application/json"),), partition=0)
-            producer.flush()
+            for key, value in values.items():
+                content = json.dumps(value).encode() if value is not None else None
+                producer.send(topic.name, key.encode(), content, (("content-type", b"application/json"),), partition=0)
+            producer.flush(within_s)
         finally:
             producer.close()
 

@@ -48,9 +48,9 @@ class ActivationFollower:
     def stop(self) -> None:
         """A model that is being loaded at this moment is not waited for."""
         self._stop.set()
-        for task in self._slots:
+        if self._tried:  # of these it has been said what is in use
             with suppress(Unavailable):
-                self._log.retract(task, self._instance)
+                self._log.retract(list(self._tried), self._instance)
 
     def _run(self) -> None:
         while not self._stop.is_set():
