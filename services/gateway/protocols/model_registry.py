@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from services.gateway.models import (
 )
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Refused
+from voxrelay.events import ModelActivated
 from voxrelay.models.catalogue import TASKS
 from voxrelay.models.operations import ModelOperations
 from voxrelay.models.registry import PullFailed
@@ -107,25 +109,24 @@ def router(models: ModelOperations, gate: Gate) -> APIRouter:
         pulls.begin(name)
         return await known(name)
 
+    async def decided(decide: Callable[[str, float], ModelActivated], name: str, share: float) -> dict[str, Any]:
+        await known(name)
+        try:
+            return asdict(await asyncio.to_thread(decide, name, share))
+        except EngineUnusable as error:
+            raise Refused("INVALID_PARAMETER", str(error)) from error
+
     @routes.post("/api/models/{name}/activate", response_model=ActivationAnswer)
     async def activate(request: Request, name: Name, wanted: Annotated[ActivateRequest, Body(default_factory=ActivateRequest)]) -> Any:
         """Use it for all sessions, or as a candidate for a share of them. Sessions change between two utterances."""
         await admit_admin(request)
-        await known(name)
-        try:
-            return asdict(await asyncio.to_thread(models.activate, name, wanted.share))
-        except EngineUnusable as error:
-            raise Refused("INVALID_PARAMETER", str(error)) from error
+        return await decided(models.activate, name, wanted.share)
 
     @routes.post("/api/models/{name}/shadow", response_model=ActivationAnswer)
     async def shadow(request: Request, name: Name, wanted: Annotated[ShadowRequest, Body(default_factory=ShadowRequest)]) -> Any:
         """Let it hear a share of the live sessions beside the model in use. Its results answer nobody and are not stored."""
         await admit_admin(request)
-        await known(name)
-        try:
-            return asdict(await asyncio.to_thread(models.shadow, name, wanted.share))
-        except EngineUnusable as error:
-            raise Refused("INVALID_PARAMETER", str(error)) from error
+        return await decided(models.shadow, name, wanted.share)
 
     @routes.post("/api/models/rollback", response_model=ActivationAnswer)
     async def rollback(request: Request, wanted: RollbackRequest) -> Any:
