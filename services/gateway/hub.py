@@ -124,6 +124,7 @@ class SessionHub:
         session.span = span
         GATEWAY_SESSIONS.labels(edge).inc()
         partition = self._partition_of(session_id)
+        self._reader.look_soon()
         try:
             async with asyncio.timeout(RESUME_WITHIN_S):
                 await session.follow(self._reading, partition, opened_at, lambda: partition in self._reader.reading)
