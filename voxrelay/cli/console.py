@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
 WIDE_CHARACTERS = 400
+MANNER_INDENT = 17
 LABELS_LEFT_OUT = ("language", "keywords")
 NUMBERS_SHOWN = {"pitch_hz": "pitch", "words_per_minute": "pace", "energy_dbfs": "level", "snr_db": "SNR"}
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -84,4 +86,8 @@ def print_final(message: Mapping[str, Any], to: Console = out) -> None:
     to.print(line, soft_wrap=True)
     how = manner(message.get("attributes") or {})
     if how:
-        to.print(Text(f"                 {how}", "dim"), soft_wrap=True)
+        below = Text(how, "dim")
+        if to.is_terminal:  # long ones go on below themselves
+            to.print(Padding(below, (0, 0, 0, MANNER_INDENT)), soft_wrap=False)
+        else:
+            to.print(Text(" " * MANNER_INDENT) + below, soft_wrap=True)
