@@ -75,7 +75,7 @@ class SharedReading:
         takes: dict[bytes, list[Callable[[Event], None]]] = {}
         for wish in wishes:
             takes.setdefault(wish.key, []).append(wish.take)
-        consumer = self._bus.read({source: starts[source] for source in ahead})
+        consumer = self._bus.read({source: starts[source] for source in ahead}, keys=takes.keys())
         try:
             for records in read_to(consumer, ahead, "The log did not give the sessions' records in time.", READ_WITHIN_S):
                 for record in records:

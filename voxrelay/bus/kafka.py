@@ -101,8 +101,8 @@ class KafkaBus:
         instance = {"group.instance.id": f"{self._instance}.{group}"} if self._instance else {}
         return GroupConsumer(self._consumer_settings(group) | instance, topics, rebalance)
 
-    def read(self, starts: Mapping[TopicPartition, Start]) -> Consumer:
-        reader = PartitionConsumer(self._consumer_settings(f"reader-{uuid.uuid4().hex}"))
+    def read(self, starts: Mapping[TopicPartition, Start], keys: Collection[bytes] | None = None) -> Consumer:
+        reader = PartitionConsumer(self._consumer_settings(f"reader-{uuid.uuid4().hex}"), keys)
         bounds = self.offsets([source for source, start in starts.items() if not isinstance(start, int)])
         positions = []
         for source, start in starts.items():

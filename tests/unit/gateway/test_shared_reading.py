@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import pytest
@@ -24,9 +24,9 @@ SESSIONS = [name for name in (f"session-{number}" for number in range(200)) if p
 class CountingBus(MemoryBus):
     readings = 0
 
-    def read(self, starts: Mapping[TopicPartition, Start]) -> Consumer:
+    def read(self, starts: Mapping[TopicPartition, Start], keys: Collection[bytes] | None = None) -> Consumer:
         self.readings += 1
-        return super().read(starts)
+        return super().read(starts, keys)
 
 
 @pytest.fixture
