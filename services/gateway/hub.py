@@ -61,6 +61,7 @@ class SessionHub:
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self.producer.close)
         await asyncio.gather(*self._leaving)
+        await asyncio.to_thread(self._reading.close)
 
     def check(self) -> None:
         """For /ready."""

@@ -241,7 +241,7 @@ class LiveSession:
 
     async def was_replaced(self, reading: SharedReading, partition: int) -> bool:
         """Whether another process has spoken for this session since this one last did: its client has been there in the meantime."""
-        tail = trail.AudioTrail(reading, self.id, partition, self.config.channels)
+        tail = trail.AudioTrail(reading, self.id, partition)
         try:
             await tail.read_from(self._channel.last_sent_at)
         except Unavailable as error:
@@ -259,15 +259,15 @@ class LiveSession:
         self._catching_up, self._opened_at, self._begun_at, self._is_answered = [], opened_at, opened_at, True
         while not is_read():
             await asyncio.sleep(RETRY_S)
-        earlier = await trail.results(reading, self.id, partition, opened_at)
+        audio = trail.AudioTrail(reading, self.id, partition)
+        earlier, _ = await asyncio.gather(trail.results(reading, self.id, partition, opened_at), self._hear(audio, opened_at))
         config = trail.config_of(earlier)
         if config is None:
             raise Refused("NOT_RESUMABLE", "The log holds no opening of this session any more; open a new one.")
         self.config, self._finalizes = config, trail.finalizes_of(earlier)
         self._assembly = Assembly(config, self._hub.settings.join_wait_s)
-        audio = trail.AudioTrail(reading, self.id, partition, config.channels)
-        await self._take_voice(audio, opened_at)
-        self._frames_sent = audio.frames
+        await self._take_voice(audio)
+        self._frames_sent = audio.frames(config.channels)
         if audio.ended is not None:
             if audio.ended != "closed":
                 raise Refused("NOT_RESUMABLE", "This session has ended; its results are kept under its id.")
@@ -280,12 +280,15 @@ class LiveSession:
         self._visitor = _NOBODY
         self.park()
 
-    async def _take_voice(self, audio: trail.AudioTrail, opened_at: float) -> None:
-        """From the fence on only this process is heard for the session; ``audio`` then knows exactly what was heard before."""
+    async def _hear(self, audio: trail.AudioTrail, opened_at: float) -> None:
+        """The end of the session's audio, as far as the log has it now."""
         settings = self._hub.settings
         await audio.read_from(max(opened_at, self._hub.clock() - settings.idle_s - settings.resume_s))
         if not audio.last_sequence:
             await audio.read_from(opened_at)
+
+    async def _take_voice(self, audio: trail.AudioTrail) -> None:
+        """From the fence on only this process is heard for the session; ``audio`` then knows exactly what was heard before."""
         if audio.ended is None:
             self._channel.go_on_after(audio.last_sequence)
             await self._channel.send(SessionResumed(audio.resumptions + 1))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from voxrelay import codec
-from voxrelay.bus.api import Bus, TopicPartition
+from voxrelay.bus.api import Bus, Consumer, TopicPartition
 from voxrelay.bus.span import read_to
 from voxrelay.errors import Poison
 from voxrelay.events import Event
 
 READ_WITHIN_S = 20.0
 CLOCKS_DIFFER_S = 5.0  # between gateways and brokers
-READINGS_AT_ONCE = 2  # each keeps a processor busy, and live sessions go on meanwhile
+READINGS_AT_ONCE = 6  # they mostly wait for the brokers; what they find is little, and live sessions go on meanwhile
 
 Offsets = Mapping[TopicPartition, int]
 Topics = tuple[str, ...]
@@ -33,9 +34,14 @@ class SharedReading:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._pool = ThreadPoolExecutor(READINGS_AT_ONCE, "gateway-reading")
         self._turns = asyncio.Semaphore(READINGS_AT_ONCE)
         self._wishes: dict[tuple[Topics, int], list[_Wish]] = {}
         self._readers: dict[tuple[Topics, int], asyncio.Task[None]] = {}
+
+    def close(self) -> None:
+        """Nothing is to be read any more."""
+        self._pool.shutdown()
 
     async def read(self, session_id: str, topics: Topics, partition: int, since: float | Offsets, take: Callable[[Event], None]) -> Offsets:
         """Give ``take`` the session's events in these partitions, up to the ends the log has now or later, which are returned.
@@ -55,7 +61,8 @@ class SharedReading:
             async with self._turns:
                 wishes = self._wishes.pop(place)
                 try:
-                    ends = await asyncio.to_thread(self._read, [TopicPartition(topic, place[1]) for topic in place[0]], wishes)
+                    sources = [TopicPartition(topic, place[1]) for topic in place[0]]
+                    ends = await asyncio.get_running_loop().run_in_executor(self._pool, self._read, sources, wishes)
                 except Exception as error:
                     for wish in wishes:
                         if not wish.ends.done():
@@ -88,8 +95,15 @@ class SharedReading:
                     for take in takes[record.key]:
                         take(event)
         finally:
-            consumer.close()
+            self._let_go(consumer)
         return ends
+
+    def _let_go(self, consumer: Consumer) -> None:
+        """Closing takes longer than a short reading, and nobody has to wait for it."""
+        try:
+            self._pool.submit(consumer.close)
+        except RuntimeError:  # the gateway ends
+            consumer.close()
 
     def _starts(self, sources: Sequence[TopicPartition], wishes: Sequence[_Wish]) -> Offsets:
         """The earliest that anybody wants."""

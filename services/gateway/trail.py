@@ -37,13 +37,17 @@ class AudioTrail:
     reading: SharedReading
     session_id: str
     partition: int
-    channels: int
     lane: Lane = "live"
     last_sequence: int = 0
-    frames: int = 0  # of the session's own rate
     resumptions: int = 0
     ended: EndReason | None = None
     _position: Offsets = field(default_factory=dict)
+    _last_start: int = 0
+    _last_bytes: int = 0
+
+    def frames(self, channels: int) -> int:
+        """Of the session's own rate, from its beginning."""
+        return self._last_start + self._last_bytes // (2 * channels)
 
     async def read_from(self, since: float) -> None:
         """Everything written at this time or later, up to the end the log has now."""
@@ -64,7 +68,7 @@ class AudioTrail:
         self.last_sequence = event.sequence
         payload = event.payload
         if isinstance(payload, AudioReceived):
-            self.frames = payload.start_sample + len(payload.pcm_s16le) // (2 * self.channels)
+            self._last_start, self._last_bytes = payload.start_sample, len(payload.pcm_s16le)
         elif isinstance(payload, SessionResumed):
             self.resumptions = payload.resumption
         elif isinstance(payload, SessionEnded):
