@@ -67,6 +67,7 @@ class Break:
     what: str
     change: Change
     codes: frozenset[str]
+    touches_the_stack: bool = False
 
 
 # --- what is broken ------------------------------------------------------------------------------------------------------------
@@ -207,16 +208,16 @@ def _taken_port(_platform: Platform) -> Iterator[Mapping[str, str]]:
 
 
 BREAKS = (
-    Break("Kafka is stopped", _without("kafka"), frozenset({"BROKER_SILENT", "TOPICS_UNSEEN", "GROUPS_UNSEEN"})),
-    Break(f"the topic {LOST_TOPIC} was deleted", _lost_topic, frozenset({"TOPICS_MISSING"})),
+    Break("Kafka is stopped", _without("kafka"), frozenset({"BROKER_SILENT", "TOPICS_UNSEEN", "GROUPS_UNSEEN"}), touches_the_stack=True),
+    Break(f"the topic {LOST_TOPIC} was deleted", _lost_topic, frozenset({"TOPICS_MISSING"}), touches_the_stack=True),
     Break("VOXRELAY_PARTITIONS is more than the topics have", _with(PARTITIONS="48"), frozenset({"TOPICS_PARTITIONS_FEWER"})),
     Break("three copies are asked of one broker", _with(REPLICATION="3"), frozenset({"BROKERS_TOO_FEW", "TOPICS_REPLICATION"})),
-    Break("the service classify is stopped", _stopped_classify, frozenset({"GROUPS_EMPTY"})),
-    Break("PostgreSQL is stopped", _without("postgres"), frozenset({"DATABASE_SILENT"})),
+    Break("the service classify is stopped", _stopped_classify, frozenset({"GROUPS_EMPTY"}), touches_the_stack=True),
+    Break("PostgreSQL is stopped", _without("postgres"), frozenset({"DATABASE_SILENT"}), touches_the_stack=True),
     Break("the database is new", _with_database(lambda _url: None), frozenset({"DATABASE_EMPTY"})),
     Break("the database is of an older version", _with_database(_of_an_older_version), frozenset({"DATABASE_OLD"})),
     Break("the database's user may not write", _with_database(_that_takes_no_writes), frozenset({"DATABASE_NOT_WRITABLE"})),
-    Break("the S3 server is stopped", _without("s3"), frozenset({"OBJECTS_SILENT"})),
+    Break("the S3 server is stopped", _without("s3"), frozenset({"OBJECTS_SILENT"}), touches_the_stack=True),
     Break("the bucket does not exist", _with(OBJECT_STORE_URL="s3://lost"), frozenset({"OBJECTS_NOT_WRITTEN"})),
     Break("the secret of the object store is wrong", _wrong_secret, frozenset({"OBJECTS_NOT_WRITTEN"})),
     Break("the folder of weights is empty", _no_weights, frozenset({"MODELS_MISSING"})),
@@ -287,7 +288,8 @@ def page(platform: Platform) -> tuple[str, int]:
         for number, line in enumerate(found):
             first = (each.what, str(exit_status)) if number == 0 else ("", "")
             text_of_page.append(f"| {' | '.join((*first, line['state'], usual(platform, line['sentence'])))} |")
-        sound(platform)
+        if each.touches_the_stack:
+            sound(platform)
         print(f"{each.what}: {', '.join(line['code'] for line in found)}", flush=True)
     return "\n".join(text_of_page) + "\n", status
 
@@ -301,8 +303,9 @@ def main() -> int:
         stack = Stack(Path(folder) / "stack", {})
         try:
             stack.prepare()
-            stack.start()
-            stack.wait_ready()
+            for name in stack.services:  # one after another: on a small machine seven at once take longer than they may
+                stack.start(name)
+                stack.wait_ready(name)
             written, mistakes = page(Platform(stack, arguments.root, Path(folder)))
         except ServiceError as error:
             print(error, file=sys.stderr)

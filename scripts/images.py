@@ -83,6 +83,7 @@ class Images:
             "VOXRELAY_GATEWAY_PORT": str(port),
             "VOXRELAY_ALIVE_PORT": str(port),
             "VOXRELAY_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}",  # nobody there: alive, and not ready
+            "VOXRELAY_TRACES_ENDPOINT": f"http://127.0.0.1:{free_port()}",  # nobody there either; the libraries of traces are loaded
             "VOXRELAY_API_KEY": SOME_KEY,
         }
         environment = {name: value for name, value in self._file.environment(service).items() if name != "PATH"} | own
