@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ pytest.importorskip("confluent_kafka", reason="the library of Kafka is not insta
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from voxrelay.bus import api, kafka_consumers
+from voxrelay.bus import api, kafka, kafka_consumers
 from voxrelay.bus.kafka_consumers import GroupConsumer
 
 
@@ -88,3 +89,16 @@ def test_a_broker_that_gives_no_metadata_does_not_end_the_member(member: GroupCo
     monkeypatch.setattr(client, "list_topics", refuse)
     client.moves = [assign(0)]
     assert member.poll() == []
+
+
+def test_a_broker_that_is_down_is_told_of_and_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    monkeypatch.setattr(kafka.time, "monotonic", lambda: now)
+    monkeypatch.setattr(kafka, "_quiet_until", {})
+    library = logging.getLogger("librdkafka")
+    monkeypatch.setattr(library, "propagate", True)
+    for now in (100.0, 100.1, 109.9, 110.1):  # noqa: B007  # read by the clock
+        kafka._on_client_error(KafkaError(KafkaError._TRANSPORT))
+        library.error("FAIL [rdkafka#consumer-1]: Connect to 127.0.0.1:1 failed")
+    kafka._on_client_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["The", "FAIL", "The", "FAIL", "The"]

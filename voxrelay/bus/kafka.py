@@ -29,13 +29,30 @@ ASK_AGAIN_AFTER_S = 4.0  # the broker that was asked may have died, and another 
 QUEUE_MESSAGES = 200_000
 QUEUE_KILOBYTES = 256 * 1024
 RETRY_S = 0.1
+TOLD_EVERY_S = 10.0
 ANY_PARTITION = -1
 HAS_MEMBERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS)  # answers of a group that somebody is in
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
 
+_quiet_until: dict[str, float] = {}
+
+
+def _is_due(kind: str) -> bool:
+    """Once in ``TOLD_EVERY_S`` of each kind: every client of a process fails some twenty times a second while no broker answers."""
+    now = time.monotonic()
+    if now < _quiet_until.get(kind, now):
+        return False
+    _quiet_until[kind] = now + TOLD_EVERY_S
+    return True
+
+
+logging.getLogger("librdkafka").addFilter(lambda record: _is_due(record.getMessage().partition(" ")[0]))
+
+
 def _on_client_error(error: KafkaError) -> None:
-    log.warning("The Kafka client reports a problem.", extra=fields(code=error.name(), detail=error.str()))
+    if _is_due(error.name()):
+        log.warning("The Kafka client reports a problem.", extra=fields(code=error.name(), detail=error.str()))
 
 
 # What decides about losing, repeating and order is the platform's own; a file of properties says how to reach the brokers and nothing else.
