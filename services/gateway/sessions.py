@@ -151,6 +151,10 @@ class LiveSession:
 
     def take_audio(self, pcm_s16le: bytes) -> None:
         """As ``send_audio`` where there is room, without waiting."""
+        if not self._held and self._least_bytes <= len(pcm_s16le) <= self._most_bytes and not len(pcm_s16le) % self._frame_bytes:
+            if self._put(pcm_s16le):
+                self._hub.gate.hear(self.id, self.audio_seconds)
+                return
         self._held += pcm_s16le
         if len(self._held) >= self._least_bytes:
             self._publish()
@@ -173,11 +177,17 @@ class LiveSession:
     def _publish(self) -> bool:
         """What is held, but for an unfinished frame. False when the log does not take all of it at the moment: the rest stays held."""
         while size := min(self._most_bytes, len(self._held) // self._frame_bytes * self._frame_bytes):
-            if not self._channel.put(AudioReceived(self._frames_sent, bytes(self._held[:size]))):
+            if not self._put(bytes(self._held[:size])):
                 return False
             del self._held[:size]
-            self._frames_sent += size // self._frame_bytes
-            self._audio_seconds_heard.inc(size / self._frame_bytes / self.config.sample_rate_hz)
+        return True
+
+    def _put(self, whole_frames: bytes) -> bool:
+        if not self._channel.put(AudioReceived(self._frames_sent, whole_frames)):
+            return False
+        frames = len(whole_frames) // self._frame_bytes
+        self._frames_sent += frames
+        self._audio_seconds_heard.inc(frames / self.config.sample_rate_hz)
         return True
 
     async def finalize(self) -> int:
