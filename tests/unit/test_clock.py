@@ -1,0 +1,65 @@
+"""The clock of limits and waits: it passes with the stopwatch whatever is done to the machine's clock, and follows that slowly."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from services.gateway.access.gate import Gate
+from services.gateway.admission import Admission
+from services.gateway.hub import SessionHub
+from services.projector.archive import ArchiveStage
+from services.projector.housekeeping import Housekeeping
+from services.projector.projection import ResultProjection
+from voxrelay.clock import FOLLOWING, SteadyClock, steady_time
+from voxrelay.runner import ProjectionRunner, StageRunner
+
+HOUR_S = 3600.0
+
+
+class Machine:
+    """A machine's two clocks."""
+
+    def __init__(self) -> None:
+        self.wall_s, self.stopwatch_s = 1_700_000_000.0, 50.0
+        self.steady = SteadyClock(lambda: self.wall_s, lambda: self.stopwatch_s)
+
+    def wait(self, seconds: float) -> float:
+        """What the steady clock says has passed."""
+        before = self.steady()
+        self.wall_s += seconds
+        self.stopwatch_s += seconds
+        return self.steady() - before
+
+
+def test_undisturbed_it_is_the_time_of_day() -> None:
+    machine = Machine()
+    assert machine.wait(HOUR_S) == pytest.approx(HOUR_S)
+    assert machine.steady() == pytest.approx(machine.wall_s)
+
+
+@pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
+def test_a_jump_is_followed_slowly_and_never_backwards(jump_s: float) -> None:
+    machine = Machine()
+    machine.wall_s += jump_s
+    for _ in range(100):
+        assert machine.wait(1.0) == pytest.approx(1.0 + FOLLOWING * (1 if jump_s > 0 else -1))
+    machine.wait(abs(jump_s) / FOLLOWING)
+    assert machine.steady() == pytest.approx(machine.wall_s)
+    assert machine.wait(1.0) == pytest.approx(1.0)
+
+
+def test_a_jump_there_and_back_leaves_no_trace() -> None:
+    machine = Machine()
+    machine.wall_s += HOUR_S
+    machine.wait(8.0)
+    machine.wall_s -= HOUR_S
+    machine.wait(20.0)
+    assert machine.steady() == pytest.approx(machine.wall_s)
+
+
+@pytest.mark.parametrize("part", [StageRunner, ProjectionRunner, SessionHub, Admission, Gate, ArchiveStage, Housekeeping, ResultProjection])
+def test_whatever_lives_long_goes_by_it(part: type) -> None:
+    """Found by the campaign: a clock an hour ahead ended every session of a gateway as idle, and lost the audio of those the archive held."""
+    assert inspect.signature(part).parameters["clock"].default is steady_time
