@@ -39,7 +39,7 @@ class Round:
     seed: int
     struck: list[Struck] = field(default_factory=list)
     restarts: list[tuple[float, str]] = field(default_factory=list)  # what ended by itself, and when
-    outcomes: list[Outcome] = field(default_factory=list)
+    callers: list[Heard] = field(default_factory=list)  # without what they heard
     verdict: Verdict = field(default_factory=Verdict)
 
     @property
@@ -87,8 +87,9 @@ class Campaign:
         self._say(f"seed {seed}: {len(spoken)} people speak for {self.duration_s:.0f} s, {len(faults)} faults")
         heard = asyncio.run(self._speak(spoken, faults, seed, done.struck, done.restarts))
         self._say(f"seed {seed}: all have hung up; comparing what was kept")
-        done.outcomes = self._keep(heard, self._undisturbed)
-        done.verdict = judge(done.outcomes, self._undisturbed)
+        outcomes = self._keep(heard, self._undisturbed)
+        done.verdict = judge(outcomes, self._undisturbed)
+        done.callers = [one.without_words() for one in heard]
         self._platform.wait_ready()
         self._say(f"seed {seed}: " + ("nothing lost, doubled or changed" if done.is_clean else "NOT what an undisturbed run gave"))
         return done
