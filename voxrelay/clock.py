@@ -32,3 +32,16 @@ class SteadyClock:
 
 
 steady_time = SteadyClock()
+
+
+class ClockWatch:
+    """Whether somebody set the machine's clock back. One thread asks."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, stopwatch: Callable[[], float] = time.monotonic) -> None:
+        self._wall, self._stopwatch = wall, stopwatch
+        self._ahead_s = wall() - stopwatch()
+
+    def set_back_s(self) -> float:
+        """By how much, since it was asked before. What the clock is slowed down by, and setting it ahead, is nothing."""
+        before, self._ahead_s = self._ahead_s, self._wall() - self._stopwatch()
+        return max(0.0, before - self._ahead_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 
 import pytest
 
@@ -12,7 +13,8 @@ from services.gateway.hub import SessionHub
 from services.projector.archive import ArchiveStage
 from services.projector.housekeeping import Housekeeping
 from services.projector.projection import ResultProjection
-from voxrelay.clock import FOLLOWING, SteadyClock, steady_time
+from voxrelay import process
+from voxrelay.clock import FOLLOWING, ClockWatch, SteadyClock, steady_time
 from voxrelay.runner import ProjectionRunner, StageRunner
 
 HOUR_S = 3600.0
@@ -63,3 +65,48 @@ def test_a_jump_there_and_back_leaves_no_trace() -> None:
 def test_whatever_lives_long_goes_by_it(part: type) -> None:
     """Found by the campaign: a clock an hour ahead ended every session of a gateway as idle, and lost the audio of those the archive held."""
     assert inspect.signature(part).parameters["clock"].default is steady_time
+
+
+class Gone(BaseException):
+    """The process has ended."""
+
+
+@pytest.fixture
+def status(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """With which status a process ended on the spot."""
+    statuses: list[int] = []
+
+    def leave(status: int) -> None:
+        statuses.append(status)
+        raise Gone
+
+    monkeypatch.setattr(process.os, "_exit", leave)
+    monkeypatch.setattr(process.logging, "shutdown", lambda: None)
+    monkeypatch.setattr(process, "LOOK_EVERY_S", 0.001)
+    return statuses
+
+
+def test_a_process_whose_clock_is_set_back_ends_at_once(status: list[int]) -> None:
+    """Found by the campaign: a Kafka client that waited through the jump came back an hour later."""
+    machine = Machine()
+    watch = ClockWatch(lambda: machine.wall_s, lambda: machine.stopwatch_s)
+    machine.wall_s -= HOUR_S
+    with pytest.raises(Gone):
+        process.wait_for_end(threading.Event(), lambda: False, watch)
+    assert status == [1]
+
+
+def test_a_clock_set_ahead_or_a_little_back_ends_nothing(status: list[int]) -> None:
+    machine, looks = Machine(), iter(range(100))
+    watch = ClockWatch(lambda: machine.wall_s, lambda: machine.stopwatch_s)
+
+    def has_failed() -> bool:
+        look = next(looks)
+        machine.wall_s += {10: HOUR_S, 20: -1.0, 30: -1.0}.get(look, 0.0)
+        return look == 50
+
+    process.wait_for_end(threading.Event(), has_failed, watch)
+    stopped = threading.Event()
+    stopped.set()
+    process.wait_for_end(stopped, lambda: False, watch)
+    assert status == []
