@@ -229,6 +229,8 @@ def main() -> None:
     parser.add_argument("--engine", choices=list(KINDS), default="pass-through")
     parser.add_argument("--data", default=DATA, help="folder of real speech")
     arguments = parser.parse_args()
+    if arguments.minutes * 60 < arguments.every:
+        parser.error("--every must not be longer than --minutes.")
     kind = KINDS[arguments.engine]
     try:
         with alone.broker("soak") as kafka, alone.stack("soak", kafka, kind.services, SETTINGS, kind.modules) as running:
