@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -60,7 +61,7 @@ class Scene:
         self.slot: EngineSlot[Transcriber] = EngineSlot("transcribe", ScriptedTranscriber(), self._load)
         self.bus = MemoryBus()
         self.bus.create_topics(topic_specs(2))
-        self.name = f"stage-{id(self)}"
+        self.name = f"stage-{uuid.uuid4().hex}"  # of the counters, which outlive a scene
         self.stage = ShadowedStage(
             TranscribeStage(self.slot), self.bus, self.name, SEGMENT_SHADOWED, "live", self.slot, lambda supply: TranscribeStage(supply)
         )
