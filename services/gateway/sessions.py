@@ -151,14 +151,13 @@ class LiveSession:
 
     def take_audio(self, pcm_s16le: bytes) -> None:
         """As ``send_audio`` where there is room, without waiting."""
-        if not self._held and self._least_bytes <= len(pcm_s16le) <= self._most_bytes and not len(pcm_s16le) % self._frame_bytes:
-            if self._put(pcm_s16le):
-                self._hub.gate.hear(self.id, self.audio_seconds)
+        is_a_chunk = self._least_bytes <= len(pcm_s16le) <= self._most_bytes and not len(pcm_s16le) % self._frame_bytes
+        if self._held or not is_a_chunk or not self._put(pcm_s16le):
+            self._held += pcm_s16le
+            if len(self._held) < self._least_bytes:
                 return
-        self._held += pcm_s16le
-        if len(self._held) >= self._least_bytes:
             self._publish()
-            self._hub.gate.hear(self.id, self.audio_seconds)
+        self._hub.gate.hear(self.id, self.audio_seconds)
 
     async def send_audio(self, pcm_s16le: bytes) -> None:
         """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest.
