@@ -54,7 +54,7 @@ endif
 test: $(VENV)/dev.stamp ## all tests, with a real Kafka, PostgreSQL and S3 server
 	@SERVICES_ROOT=$(SERVICES_ROOT) scripts/test $(ARGS)
 
-test-engines: $(VENV)/dev.stamp ## the suites of all engines: with PyTorch (5.3 GB in .engines), weights that must be fetched, half an hour of speech
+test-engines: $(VENV)/dev.stamp ## the suites of all engines: with PyTorch (6.1 GB in .engines), weights that must be fetched, half an hour of speech
 	@ENGINES_ROOT=$(ENGINES_ROOT) scripts/test_engines $(ARGS)
 
 lint: $(VENV)/dev.stamp ## format, lint, types, import contracts, generated code

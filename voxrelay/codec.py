@@ -58,8 +58,12 @@ def _lasting_headers(type_header: bytes, producer: str, encoding: Encoding) -> H
 
 
 def _as_protobuf(event: Event) -> bytes:
-    message = to_message(event.payload)
-    message.session_id = event.session_id
+    payload = event.payload
+    if isinstance(payload, events.AudioReceived):  # ten a second and session
+        message: Any = events_pb2.AudioReceived(session_id=event.session_id, start_sample=payload.start_sample, pcm_s16le=payload.pcm_s16le)
+    else:
+        message = to_message(payload)
+        message.session_id = event.session_id
     value: bytes = message.SerializeToString()
     return value
 

@@ -92,9 +92,14 @@ class Assembly:
             yield from self._result(event, now)
         yield from self.due(now)
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing can fall due, whatever the time: no utterance is open, and no ending either."""
+        return not self._open and (self._is_closed or len(self._finished) < len(self._expected))
+
     def waits_s(self, now: float) -> float:
         """How long the words of an utterance that is over have been due; 0 when none are."""
-        if "transcribe" not in self._expected:
+        if not self._open or "transcribe" not in self._expected:
             return 0.0
         over = (utterance for utterance in self._open.values() if isinstance(utterance, _Utterance) and utterance.ended is not None)
         return next((now - utterance.ended_at for utterance in over if utterance.transcribed is None or not utterance.transcribed.is_final), 0.0)

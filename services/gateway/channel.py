@@ -47,10 +47,22 @@ class Channel:
         if self.failure is not None:
             raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
 
+    @property
+    def has_room(self) -> bool:
+        """Whether so little is on its way that more may follow."""
+        return self.unacknowledged_bytes <= self._most_on_its_way and self.failure is None
+
     async def send(self, payload: Payload) -> None:
         """Waits while too much is on its way. Raises ``Refused`` when the log took it no more."""
-        while self.unacknowledged_bytes > self._most_on_its_way and self.failure is None:
+        while not self.put(payload):
             await asyncio.sleep(RETRY_S)
+
+    def put(self, payload: Payload) -> bool:
+        """As ``send``, at once; False, with nothing done, where it would have to wait."""
+        if self.failure is not None:
+            raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
+        if not self.has_room:
+            return False
         now = self._clock()
         sequence = self._sequence + 1
         event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self.traceparent)
@@ -64,12 +76,10 @@ class Channel:
                 self.failure = error
 
         self.unacknowledged_bytes += size
-        while True:
-            if self.failure is not None:
-                raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
-            try:
-                self._producer.send(self._name, key, value, headers, on_delivered=delivered)
-                break
-            except Unavailable:
-                await asyncio.sleep(RETRY_S)
+        try:
+            self._producer.send(self._name, key, value, headers, on_delivered=delivered)
+        except Unavailable:  # its queue is full
+            self.unacknowledged_bytes -= size
+            return False
         self._sequence, self.last_sent_at = sequence, now
+        return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from services.gateway.shared_reading import SharedReading
 from services.gateway.spans import SessionSpan
 from voxrelay.bus.api import Bus
 from voxrelay.bus.partitioner import partition_of
+from voxrelay.clock import steady_time
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import Event, Lane, SynthesisRequested
 from voxrelay.telemetry import GATEWAY_ROOM, GATEWAY_SESSIONS, RESUMED
@@ -32,7 +32,7 @@ RESUME_WITHIN_S = 40.0
 class SessionHub:
     """Opens sessions, routes results to them, ticks them. One for the gateway; lives on the loop that calls ``start``."""
 
-    def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = steady_time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
         self.admission = Admission(settings.max_lag_s)
         self._reading = SharedReading(bus)

@@ -34,6 +34,14 @@ class Listening(Protocol):
     def has_begun(self) -> bool: ...
     async def begin(self, config: SessionConfig) -> None: ...
     async def send_audio(self, pcm_s16le: bytes) -> None: ...
+    @property
+    def has_room(self) -> bool:
+        """Whether ``take_audio`` may be called."""
+        ...
+
+    def take_audio(self, pcm_s16le: bytes) -> None:
+        """As ``send_audio``, without waiting."""
+        ...
 
 
 class Intake:
@@ -56,6 +64,13 @@ class Intake:
     def is_settled(self) -> bool:
         """Whether audio has come, so that encoding, rate and channels can no longer change."""
         return bool(self._head) or self._raw is not None or self._container is not None
+
+    def take(self, data: bytes) -> bool:
+        """As ``feed``, at once; False, with nothing done, where it would have to wait or nothing has settled what the audio is."""
+        if self._raw is None or not data or not self._session.has_room:
+            return False
+        self._session.take_audio(self._raw.feed(data))
+        return True
 
     async def feed(self, data: bytes) -> None:
         """Raises ``Refused`` when the bytes are no audio of the announced kind."""

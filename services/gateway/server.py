@@ -20,6 +20,7 @@ from services.gateway.hub import SessionHub
 from services.gateway.protocols import deletion
 from services.gateway.rpc import Registration, RpcPort
 from services.gateway.settings import GatewaySettings
+from services.gateway.short_way import ShortWaySocket
 from services.gateway.tls import tls_of
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable
@@ -139,7 +140,7 @@ class GatewayServer:
             app,
             http=PatientProtocol,
             h11_max_incomplete_event_size=HEAD_BYTES,
-            ws="websockets-sansio",
+            ws=ShortWaySocket,
             ws_max_size=self._settings.max_frame_bytes,
             ws_per_message_deflate=False,
             log_config=None,

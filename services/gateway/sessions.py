@@ -83,6 +83,7 @@ class LiveSession:
         self._outbox = Outbox(hub.settings.max_unsent_messages if channel.lane == "live" else MOST_FILE_RESULTS)
         self._audio_seconds_heard = AUDIO_SECONDS.labels(edge)
         self._held = bytearray()
+        self._set_sizes(self.config)
         self._frames_sent = 0
         self._finalizes = 0
         self._opened_at = self._begun_at = hub.clock()
@@ -125,9 +126,15 @@ class LiveSession:
     async def begin(self, config: SessionConfig) -> None:
         """Publish the opening. Once, before any audio: what the audio is must be known by then. Raises ``Refused`` for what the plan has not."""
         config = self.config = self._owned(config)
+        self._set_sizes(config)
         self._begun_at = self._hub.clock()
         self._assembly = Assembly(config, self._hub.settings.join_wait_s, is_patient=self._is_patient)
         await self._channel.send(SessionOpened(config, self._opened_at))
+
+    def _set_sizes(self, config: SessionConfig) -> None:
+        """Rate and channels do not change any more once audio comes."""
+        self._frame_bytes = 2 * config.channels
+        self._least_bytes, self._most_bytes = (int(length_s * config.sample_rate_hz) * self._frame_bytes for length_s in (MIN_CHUNK_S, MAX_CHUNK_S))
 
     def _owned(self, config: SessionConfig) -> SessionConfig:
         plan = self.caller.plan
@@ -137,28 +144,50 @@ class LiveSession:
             raise Refused("FORBIDDEN", f"The plan '{plan.name}' has the models {', '.join(plan.models)}.")
         return replace(config, owner=self.caller.owner)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether ``take_audio`` may be called: it has begun and is not closing, and the log keeps pace."""
+        return self._assembly is not None and self._closing_since is None and self._channel.has_room and len(self._held) < self._most_bytes
+
+    def take_audio(self, pcm_s16le: bytes) -> None:
+        """As ``send_audio`` where there is room, without waiting."""
+        is_a_chunk = self._least_bytes <= len(pcm_s16le) <= self._most_bytes and not len(pcm_s16le) % self._frame_bytes
+        if self._held or not is_a_chunk or not self._put(pcm_s16le):
+            self._held += pcm_s16le
+            if len(self._held) < self._least_bytes:
+                return
+            self._publish()
+        self._hub.gate.hear(self.id, self.audio_seconds)
+
     async def send_audio(self, pcm_s16le: bytes) -> None:
         """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest.
 
         Raises ``Refused`` QUOTA_EXCEEDED when the caller's minutes are used up by this.
         """
         self._held += pcm_s16le
-        frame_bytes = 2 * self.config.channels
-        least = int(MIN_CHUNK_S * self.config.sample_rate_hz) * frame_bytes
-        if len(self._held) >= least:
+        if len(self._held) >= self._least_bytes:
             await self._flush()
             self._hub.gate.hear(self.id, self.audio_seconds)
 
     async def _flush(self) -> None:
-        frame_bytes = 2 * self.config.channels
-        most = int(MAX_CHUNK_S * self.config.sample_rate_hz) * frame_bytes
-        while len(self._held) >= frame_bytes:
-            size = min(most, len(self._held) // frame_bytes * frame_bytes)
-            chunk = bytes(self._held[:size])
+        while not self._publish():
+            await asyncio.sleep(RETRY_S)
+
+    def _publish(self) -> bool:
+        """What is held, but for an unfinished frame. False when the log does not take all of it at the moment: the rest stays held."""
+        while size := min(self._most_bytes, len(self._held) // self._frame_bytes * self._frame_bytes):
+            if not self._put(bytes(self._held[:size])):
+                return False
             del self._held[:size]
-            await self._channel.send(AudioReceived(self._frames_sent, chunk))
-            self._frames_sent += size // frame_bytes
-            self._audio_seconds_heard.inc(size / frame_bytes / self.config.sample_rate_hz)
+        return True
+
+    def _put(self, whole_frames: bytes) -> bool:
+        if not self._channel.put(AudioReceived(self._frames_sent, whole_frames)):
+            return False
+        frames = len(whole_frames) // self._frame_bytes
+        self._frames_sent += frames
+        self._audio_seconds_heard.inc(frames / self.config.sample_rate_hz)
+        return True
 
     async def finalize(self) -> int:
         """What was said so far becomes final; ``Finalized`` with the returned ordinal follows."""
@@ -265,6 +294,7 @@ class LiveSession:
         if config is None:
             raise Refused("NOT_RESUMABLE", "The log holds no opening of this session any more; open a new one.")
         self.config, self._finalizes = config, trail.finalizes_of(earlier)
+        self._set_sizes(config)
         self._assembly = Assembly(config, self._hub.settings.join_wait_s)
         await self._take_voice(audio)
         self._frames_sent = audio.frames(config.channels)
@@ -331,8 +361,9 @@ class LiveSession:
             return
         if self._assembly is None or self._catching_up is not None:
             return
-        for update in self._assembly.due(now):
-            self._outbox.put(update)
+        if not self._assembly.is_idle:
+            for update in self._assembly.due(now):
+                self._outbox.put(update)
         if self._channel.failure is not None:
             self._outbox.put(Failed("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment."))
         elif self._closing_since is not None and now - self._closing_since > self._hub.settings.stage_timeout_s:
@@ -341,9 +372,10 @@ class LiveSession:
 
     def waits_s(self, now: float) -> float:
         """How long something of this session has been due: the echo of its opening, or the words of an utterance that is over."""
-        if self._assembly is None or self._catching_up is not None or not self._keeps_real_time(now):
+        if self._assembly is None or self._catching_up is not None:
             return 0.0
-        return self._assembly.waits_s(now) if self._is_answered else now - self._begun_at
+        wait_s = self._assembly.waits_s(now) if self._is_answered else now - self._begun_at
+        return wait_s if wait_s and self._keeps_real_time(now) else 0.0
 
     def _keeps_real_time(self, now: float) -> bool:
         """A file that is sent as fast as it reads, or work in the bulk lane, says nothing of the pace of live sessions."""

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import WebSocket, WebSocketDisconnect
 
 from services.gateway.hub import SessionHub
+from services.gateway.short_way import ShortWaySocket, connection_of
 from voxrelay.errors import Refused
 from voxrelay.telemetry import fields
 
@@ -29,6 +30,16 @@ class SocketReader:
         self._due_at: float | None = None  # while it waits: when the client has been silent for too long
         self._alarm: asyncio.TimerHandle | None = None
         self._has_rung = False
+        self._connection: ShortWaySocket | None = None
+        self._take: Callable[[bytes], bool] = _nothing
+        self._failure: Exception | None = None  # what ``take`` raised
+
+    def shorten(self, take: Callable[[bytes], bool]) -> None:
+        """While ``next`` waits, binary messages go to ``take`` as they are read; ``next`` returns those for which it gives False.
+
+        What it raises, ``next`` raises. It is called on the event loop, in the order of the messages; where the server knows no short way, never.
+        """
+        self._connection, self._take = connection_of(self._socket.scope), take
 
     async def next(self) -> MutableMapping[str, Any]:
         """With ``bytes`` or ``text``. Raises ``Refused`` SESSION_IDLE, SESSION_LIFETIME, and ``WebSocketDisconnect``."""
@@ -38,6 +49,8 @@ class SocketReader:
         self._due_at = min(now + self._idle_s, self._ends_at)
         if self._alarm is None:
             self._set_alarm(asyncio.current_task(), now)
+        if self._connection is not None:
+            self._connection.take = self._hear
         try:
             message = await self._socket.receive()
         except asyncio.CancelledError:
@@ -47,9 +60,27 @@ class SocketReader:
             raise self._late(self._clock()) from None
         finally:
             self._due_at, self._has_rung = None, False
+            if self._connection is not None:
+                self._connection.take = None
+        if self._failure is not None:
+            raise self._failure
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         return message
+
+    def _hear(self, data: bytes) -> bool:
+        """The short way of one message. Nothing may be raised here: ``next`` does that."""
+        now = self._clock()
+        if self._has_rung or now >= self._ends_at:
+            return False
+        try:
+            is_taken = self._take(data)
+        except Exception as error:
+            self._failure = error
+            return False
+        if is_taken:
+            self._due_at = min(now + self._idle_s, self._ends_at)
+        return is_taken
 
     def _set_alarm(self, task: asyncio.Task[Any] | None, now: float) -> None:
         if self._due_at is not None and task is not None:
@@ -66,6 +97,10 @@ class SocketReader:
         if now >= self._ends_at:
             return Refused("SESSION_LIFETIME", f"A connection lives {self._lifetime_s:.0f} s at most; open a new one.")
         return Refused("SESSION_IDLE", f"Nothing came for {self._idle_s:.0f} s; send {self._remedy}.")
+
+
+def _nothing(_data: bytes) -> bool:
+    return False
 
 
 def reader_of(socket: WebSocket, hub: SessionHub, began_at: float, remedy: str, *, idle_s: float = 0.0) -> SocketReader:

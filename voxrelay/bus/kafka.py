@@ -6,7 +6,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -288,10 +287,10 @@ class _KafkaProducer:
         partition: int | None = None,
         on_delivered: Callable[[Exception | None], None] | None = None,
     ) -> None:
-        report = self._note if on_delivered is None else partial(self._tell, on_delivered)
+        report = self._note if on_delivered is None else self._telling(on_delivered)
         number = ANY_PARTITION if partition is None else partition
         try:
-            self._client.produce(topic, value, key, number, on_delivery=report, headers=list(headers))
+            self._client.produce(topic, value, key, number, on_delivery=report, headers=headers if isinstance(headers, list) else list(headers))
         except BufferError as error:
             raise Unavailable("The producer's queue is full: the Kafka broker does not keep up.") from error
 
@@ -313,6 +312,12 @@ class _KafkaProducer:
         if error is not None:
             self._failure = error
 
-    def _tell(self, on_delivered: Callable[[Exception | None], None], error: KafkaError | None, message: Message) -> None:
-        self._note(error, message)
-        on_delivered(KafkaException(error) if error is not None else None)
+    def _telling(self, on_delivered: Callable[[Exception | None], None]) -> Callable[[KafkaError | None, Message], None]:
+        def tell(error: KafkaError | None, _message: Message) -> None:
+            if error is None:
+                on_delivered(None)
+            else:
+                self._failure = error
+                on_delivered(KafkaException(error))
+
+        return tell

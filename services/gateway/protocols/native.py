@@ -124,6 +124,7 @@ class NativeConnection:
 
     async def _read(self) -> None:
         reader = reader_of(self._socket, self._hub, self._session.opened_at, "audio or keep_alive")
+        reader.shorten(self._intake.take)
         while True:
             message = await reader.next()
             if self._session.is_closing:

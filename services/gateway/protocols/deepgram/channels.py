@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -58,12 +58,25 @@ class Channels:
         for session in self._sessions:
             await session.begin(replace(config, channels=1))
 
+    @property
+    def has_room(self) -> bool:
+        return all(session.has_room for session in self._sessions)
+
+    def take_audio(self, pcm_s16le: bytes) -> None:
+        """As ``send_audio``, where there is room."""
+        for session, heard in zip(self._sessions, self._apart(pcm_s16le), strict=True):
+            session.take_audio(heard)
+
     async def send_audio(self, pcm_s16le: bytes) -> None:
         """Raises ``Refused`` as ``LiveSession.send_audio`` does."""
+        for session, heard in zip(self._sessions, self._apart(pcm_s16le), strict=True):
+            await session.send_audio(heard)
+
+    def _apart(self, pcm_s16le: bytes) -> Iterator[bytes]:
+        """What each session hears of it; an unfinished frame waits for the rest."""
         data = self._rest + pcm_s16le
         frame_bytes = 2 * len(self._sessions)
         whole = len(data) // frame_bytes * frame_bytes
         self._rest = data[whole:]
         frames = np.frombuffer(data[:whole], dtype="<i2").reshape(-1, len(self._sessions))
-        for channel, session in enumerate(self._sessions):
-            await session.send_audio(frames[:, channel].tobytes())
+        return (frames[:, channel].tobytes() for channel in range(len(self._sessions)))

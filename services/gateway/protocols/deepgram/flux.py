@@ -83,6 +83,7 @@ class FluxConnection:
 
     async def _read(self) -> None:
         reader = reader_of(self._socket, self._hub, self._opened_at, "audio, silence too")
+        reader.shorten(self._intake.take)
         while True:
             message = await reader.next()
             if message.get("bytes") is not None:

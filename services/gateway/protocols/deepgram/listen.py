@@ -94,6 +94,7 @@ class ListenConnection:
 
     async def _read(self) -> None:
         reader = reader_of(self._socket, self._hub, self._opened_at, "audio or KeepAlive", idle_s=SILENT_S)
+        reader.shorten(self._take)
         while True:
             message = await reader.next()
             data = message.get("bytes")
@@ -103,6 +104,12 @@ class ListenConnection:
             elif data is not None or await self._handle(message.get("text") or ""):  # an empty binary message is how older SDKs end
                 await self._intake.finish()
                 return
+
+    def _take(self, data: bytes) -> bool:
+        is_taken = self._intake.take(data)
+        if is_taken:
+            self._digest.update(data)
+        return is_taken
 
     async def _handle(self, text: str) -> bool:
         """One control message; True when it was the last."""

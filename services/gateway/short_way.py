@@ -1,0 +1,44 @@
+"""uvicorn's WebSocket with a short way for audio (docs/adr/0011).
+
+Between the socket and the application ASGI puts a queue, a change of tasks, and a stop and a restart of reading, for every message. Speech comes in
+small messages, ten a second and more from each client, and nearly all of them can be passed on at once: those take the short way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+EXTENSION = "voxrelay.short_way"  # under which an application finds the connection in its scope
+
+
+class ShortWaySocket(WebSocketsSansIOProtocol):
+    """While ``take`` is set and nothing waits in the queue, it is given each binary message; one it gives False for goes the ordinary way.
+
+    It is called on the event loop, in the order of the messages, and must not raise.
+    """
+
+    take: Callable[[bytes], bool] | None = None
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:  # then the handshake was one
+            self.scope["extensions"][EXTENSION] = {"connection": self}
+
+    def send_receive_event_to_app(self) -> None:
+        if self.take is not None and self.curr_msg_data_type == "bytes" and not self.close_sent and self.queue.empty():
+            data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+            self.frames = [data]
+            if self.take(data):
+                self.frames = []
+                return
+        super().send_receive_event_to_app()
+
+
+def connection_of(scope: Mapping[str, Any]) -> ShortWaySocket | None:
+    """None where the server knows no short way."""
+    extension = scope.get("extensions", {}).get(EXTENSION)
+    return extension["connection"] if extension is not None else None

@@ -1,0 +1,207 @@
+"""Audio past the queue: the same order, the same limits and the same refusals as on the ordinary way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import WebSocket, WebSocketDisconnect
+from websockets.asyncio.client import ClientConnection, connect
+
+from services.gateway.server import GatewayServer
+from services.gateway.sessions import LiveSession
+from services.gateway.short_way import ShortWaySocket
+from services.gateway.socket_reader import SocketReader
+from voxrelay import codec
+from voxrelay.bus.api import Headers
+from voxrelay.errors import Refused, Unavailable
+from voxrelay.events import AudioReceived
+
+Talk = Callable[[SocketReader], Awaitable[None]]
+
+
+@asynccontextmanager
+async def talking(talk: Talk, *, idle_s: float = 60.0, lifetime_s: float = 60.0) -> AsyncIterator[ClientConnection]:
+    """A client of a real server, whose application reads each connection by ``talk``."""
+    done = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        sound = WebSocket(scope, receive, send)
+        await sound.accept()
+        reader = SocketReader(sound, time.time, idle_s=idle_s, lifetime_s=lifetime_s, began_at=time.time(), remedy="audio")
+        try:
+            await talk(reader)
+        finally:
+            done.set()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(application, ws=ShortWaySocket, ws_ping_interval=None, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    async with connect(f"ws://127.0.0.1:{listening.getsockname()[1]}", compression=None, ping_interval=None) as client:
+        yield client
+    async with asyncio.timeout(30):
+        await done.wait()
+    server.should_exit = True
+    await serving
+
+
+async def test_messages_keep_their_order_whichever_way_they_go() -> None:
+    heard: list[Any] = []
+    short = 0
+    chance = random.Random(7)
+
+    def take(data: bytes) -> bool:
+        nonlocal short
+        if chance.random() < 0.3:
+            return False
+        short += 1
+        heard.append(data)
+        return True
+
+    async def talk(reader: SocketReader) -> None:
+        reader.shorten(take)
+        while True:
+            try:
+                message = await reader.next()
+            except WebSocketDisconnect:
+                return
+            if chance.random() < 0.3:
+                await asyncio.sleep(0.002)  # meanwhile the next ones come
+            heard.append(message.get("bytes") or message.get("text"))
+
+    sent: list[Any] = []
+    async with talking(talk) as client:
+        for number in range(500):
+            part = number.to_bytes(4, "big")
+            match number % 9:
+                case 3:
+                    sent.append(f"text {number}")
+                    await client.send(f"text {number}")
+                case 5:
+                    sent.append(part * 3)
+                    await client.send([part, part, part])  # one message in three frames
+                case _:
+                    sent.append(part * 100)
+                    await client.send(part * 100)
+            if chance.random() < 0.4:  # it has been read: the next one finds nothing before it
+                while len(heard) < len(sent):
+                    await asyncio.sleep(0.001)
+    assert heard == sent
+    assert short > 50
+
+
+@pytest.mark.parametrize("error", [Refused("QUOTA_EXCEEDED", "No minutes are left."), ValueError("a mistake of ours")])
+async def test_what_taking_raises_the_reader_raises(error: Exception) -> None:
+    raised: list[Exception] = []
+
+    def take(_data: bytes) -> bool:
+        raise error
+
+    async def talk(reader: SocketReader) -> None:
+        reader.shorten(take)
+        try:
+            await reader.next()
+        except (Refused, ValueError) as seen:
+            raised.append(seen)
+
+    async with talking(talk) as client:
+        await client.send(b"some audio")
+    assert raised == [error]
+
+
+async def test_silence_is_refused_and_only_silence() -> None:
+    codes: list[str] = []
+    taken: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        taken.append(data)
+        return True
+
+    async def talk(reader: SocketReader) -> None:
+        reader.shorten(take)
+        with pytest.raises(Refused) as refused:
+            await reader.next()
+        codes.append(refused.value.code)
+
+    async with talking(talk, idle_s=2.0) as client:
+        for _ in range(25):  # longer in all than silence may be
+            await client.send(b"audio")
+            await asyncio.sleep(0.1)
+        assert not codes
+        await client.wait_closed()
+    assert codes == ["SESSION_IDLE"]
+    assert len(taken) == 25
+
+
+async def test_a_connection_ends_at_its_age_however_much_is_said() -> None:
+    codes: list[str] = []
+
+    async def talk(reader: SocketReader) -> None:
+        reader.shorten(lambda _data: True)
+        with pytest.raises(Refused) as refused:
+            await reader.next()
+        codes.append(refused.value.code)
+
+    async with talking(talk, lifetime_s=0.5) as client:
+        with pytest.raises(Exception, match=r"sent 1\d\d\d|received 1\d\d\d|no close frame"):
+            while True:
+                await client.send(b"audio")
+                await asyncio.sleep(0.01)
+    assert codes == ["SESSION_LIFETIME"]
+
+
+async def test_nothing_is_lost_or_doubled_while_the_log_is_slow(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = make_gateway(max_unacknowledged_bytes=65536)
+    producer, chance = gateway._hub.producer, random.Random(3)
+    plain, short = producer.send, LiveSession.take_audio
+    waiting: list[Callable[[Exception | None], None]] = []
+    heard: list[AudioReceived] = []
+    went_short = 0
+
+    def acknowledge() -> None:
+        for delivered in waiting:
+            delivered(None)
+        waiting.clear()
+
+    def send(topic: str, key: bytes, value: bytes, headers: Headers, on_delivered: Callable[[Exception | None], None]) -> None:
+        if chance.random() < 0.2:
+            raise Unavailable("the producer's queue is full")
+        payload = codec.decode(key, value, headers).payload
+        if isinstance(payload, AudioReceived):
+            heard.append(payload)
+        waiting.append(on_delivered)
+        if len(waiting) == 1:
+            gateway._loop.call_later(0.05, acknowledge)
+        plain(topic, key, value, headers, on_delivered=lambda _error: None)
+
+    def take_audio(session: LiveSession, pcm: bytes) -> None:
+        nonlocal went_short
+        went_short += 1
+        short(session, pcm)
+
+    monkeypatch.setattr(producer, "send", send)
+    monkeypatch.setattr(LiveSession, "take_audio", take_audio)
+    said = chance.randbytes(2 * 16_000 * 20)
+    async with connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe?encoding=linear16&sample_rate=16000", compression=None) as client:
+        at = 0
+        while at < len(said):
+            size = chance.choice((100, 333, 3200, 6400, 50_001))  # bytes: half samples too
+            await client.send(said[at : at + size])
+            at += size
+            await asyncio.sleep(0.002)
+        await client.send('{"type": "close_stream"}')
+        async with asyncio.timeout(30):
+            last = [message async for message in client][-1]
+    assert b"".join(chunk.pcm_s16le for chunk in heard) == said
+    starts = [chunk.start_sample for chunk in heard]
+    assert starts == sorted(set(starts))
+    assert '"closed"' in str(last)
+    assert went_short
+    assert max(len(chunk.pcm_s16le) for chunk in heard) <= 32_000
