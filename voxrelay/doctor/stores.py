@@ -20,7 +20,11 @@ MOST_CLOCK_OFFSET_S = 5.0  # the gateways' leases and tokens rely on clocks that
 PROBE_FOLDER = "voxrelay-doctor"
 NOBODY_ANSWERS = "error sending request"  # of obstore, where no connection comes about
 # What obstore says around the reason, which tells an operator nothing.
-NOISE = re.compile(r"Generic \w+ error: |Error performing |/voxrelay-doctor/[0-9a-f]{32}| in [\d.]+(ns|µs|ms|s), after \d+ retries?, [^-]*- ")
+NOISE = re.compile(
+    r"Generic \w+ error: |Error performing |Object at location \S+ not found: "
+    r"|The operation lacked the necessary privileges to complete for path \S+: "
+    r"|/voxrelay-doctor/[0-9a-f]{32}| in [\d.]+(ns|µs|ms|s)(, after \d+ retries?, [^-]*)? - |: <\?xml.*"
+)
 
 
 def shown(url: str) -> str:
@@ -126,4 +130,5 @@ def _objects_offset(platform: PlatformSettings, now: Callable[[], float]) -> flo
 
 def _reason(error: Exception) -> str:
     """What the store said, in one line, without our own words before it."""
-    return NOISE.sub(": ", str(error).partition(": ")[2] or str(error)).strip(" :.\n")
+    told = NOISE.sub(": ", (str(error).partition(": ")[2] or str(error)).partition("\n")[0])
+    return re.sub(r"(: *)+: ", ": ", told).strip(" :.\n")

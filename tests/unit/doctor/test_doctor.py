@@ -220,6 +220,29 @@ def test_an_object_store_that_is_not_there_is_told_in_one_line_without_the_libra
     assert "voxrelay-doctor" not in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            "Object at location voxrelay-doctor/14bef9a5182642758e07712f0ef491a7 not found: Error performing PUT http://127.0.0.1:9000/lost/voxrelay-doctor/"
+            '14bef9a5182642758e07712f0ef491a7 in 8.95ms - Server returned non-2xx status code: 404 Not Found: <?xml version="1.0"?>\n<Error>',
+            "PUT http://127.0.0.1:9000/lost: Server returned non-2xx status code: 404 Not Found",
+        ),
+        (
+            "The operation lacked the necessary privileges to complete for path voxrelay-doctor/3ac7: Error performing PUT http://s3/voxrelay in 4µs"
+            " - Server returned non-2xx status code: 403 Forbidden: <?xml version",
+            "PUT http://s3/voxrelay: Server returned non-2xx status code: 403 Forbidden",
+        ),
+        (
+            "Generic S3 error: Error performing PUT http://s3/x in 2.5s, after 3 retries, max_retries: 3  - HTTP error: error sending request",
+            "PUT http://s3/x: HTTP error: error sending request",
+        ),
+    ],
+)
+def test_of_what_the_library_of_the_store_says_the_reason_is_left(told: str, shown: str) -> None:
+    assert stores._reason(Unavailable(f"The object store did not take an object: {told}.")) == shown
+
+
 # --- this machine ---------------------------------------------------------------------------------------------------------------
 
 
