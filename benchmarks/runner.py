@@ -57,14 +57,11 @@ def fill(bus: MemoryBus, sessions: int, events: int) -> None:
 
 
 def measure(sessions: int, events: int, max_batch: int) -> dict[str, float]:
-    from voxrelay.runner import stage_runner
-
-    stage_runner.MAX_BATCH = max_batch
     bus = MemoryBus()
     bus.create_topics(topic_specs(4))
     fill(bus, sessions, events)
     stage = PassThrough()
-    runner = StageRunner(bus, DENOISE, "live", stage)
+    runner = StageRunner(bus, DENOISE, "live", stage, batch_events=max_batch)
     stop = threading.Event()
     started = time.perf_counter()
     used = time.process_time()

@@ -52,26 +52,28 @@ DETECTORS = _engines("passthrough+silero-vad", "passthrough+silero-vad-fp16")
 RUNS: dict[str, tuple[str, ...]] = {
     "denoise-full": ("--task", "denoise", *FULL_STRENGTH, *SUPPRESSORS, *VARIANTS),
     "diarize": ("--task", "diarize", *_engines("ge2e")),
-    "words": ("--task", "transcribe", *_engines("pocketsphinx"), "--most", "12", *_groups(READ_SPEECH)),
+    "words": ("--task", "transcribe", *_engines("pocketsphinx"), "--most", "6", *_groups(READ_SPEECH)),
     "vad": ("--task", "vad", *DETECTORS),
     "gender": ("--task", "classify", *_engines("dsp")),
     "speaker": ("--task", "speaker", *_engines("ge2e"), *_groups(["LibriSpeech test-other"])),
     "noisy-words-full": ("--task", "transcribe", *FULL_STRENGTH, *SUPPRESSORS, *_groups(NOISY)),
     "diarize-told": ("--task", "diarize", *_engines("ge2e"), "--session", "num_speakers=-1", "--no-baseline"),
-    "denoise": ("--task", "denoise", *SUPPRESSORS),
-    "silence": ("--task", "transcribe", *_engines("pocketsphinx"), "--silence-minutes", "5", *_groups(SILENT)),
+    "denoise": ("--task", "denoise", *SUPPRESSORS, "--no-baseline"),
+    "silence": ("--task", "transcribe", *_engines("pocketsphinx"), "--silence-minutes", "2", *_groups(SILENT)),
     "noisy-words": ("--task", "transcribe", *SUPPRESSORS, "--no-baseline", *_groups(NOISY)),
 }
 VARIANT_MODELS = (("silero-vad", "fp16"), ("dtln", "int8"), ("dtln", "fp16"), ("gtcrn", "int8"), ("gtcrn", "fp16"))
 
 
 def tables_of(results: dict[str, Any]) -> str:
-    """What stands between the marks."""
+    """What stands between the marks: the tables, on how much audio and which machine, and what was left out."""
     about = results["machine"]
     timing = next((one["timing"] for one in results["systems"] if "timing" in one), None)
     parts = [markdown(heads, rows) for heads, rows in results["tables"]]
     made = f"{about['date']}, {about['processor']}, {about['cores']} cores."
-    return "\n\n".join([*parts, f"*{made} Latency: {timing['latency_of']}.*" if timing else f"*{made}*"])
+    if timing is not None:
+        made = f"{timing['audio_s'] / 60:.1f} minutes of audio. {made} Latency: {timing['latency_of']}."
+    return "\n\n".join([*parts, f"*{' '.join([made, *results['notes']])}*"])
 
 
 def filled(page: str, name: str, tables: str) -> str:

@@ -31,8 +31,9 @@ class OnnxModel:
     ``note`` is empty where the graph runs on what was asked for, or a sentence for /ready that says what it runs on instead.
     """
 
-    def __init__(self, weights: Path, *, inputs: Collection[str], hint: str, provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, weights: Path, *, inputs: Collection[str], hint: str, provider: str = "cpu", threads: int = 1, gpu_memory_mb: int = 0) -> None:
         """``inputs`` are the names the graph must take; ``hint`` says where the right file comes from (``run 'voxrelay models pull …'``).
+        ``gpu_memory_mb`` is the most that this model may take of a GPU's memory; 0 for no limit.
 
         Raises ``EngineUnusable`` for weights that cannot be read or are another model's.
         """
@@ -43,7 +44,9 @@ class OnnxModel:
         wanted = PROVIDERS[provider]
         present = set(onnxruntime.get_available_providers())
         try:
-            self._session = onnxruntime.InferenceSession(str(weights), options, providers=[name for name in wanted if name in present])
+            self._session = onnxruntime.InferenceSession(
+                str(weights), options, providers=[_provider(name, gpu_memory_mb) for name in wanted if name in present]
+            )
         except Exception as error:  # ONNX Runtime has no error class of its own in common
             raise EngineUnusable(f"{weights} cannot be read as an ONNX model: {hint}.") from error
         if {given.name for given in self._session.get_inputs()} != set(inputs):
@@ -65,6 +68,16 @@ class OnnxModel:
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs, in the graph's order."""
         return [np.asarray(value) for value in self._session.run(None, dict(feed))]
+
+
+def _provider(name: str, gpu_memory_mb: int) -> tuple[str, dict[str, str]]:
+    """With its part of the GPU's memory: the arena of CUDA grows by what is needed and no further, TensorRT's scratch space is bounded."""
+    most = str(gpu_memory_mb << 20)
+    limits = {
+        "CUDAExecutionProvider": {"gpu_mem_limit": most, "arena_extend_strategy": "kSameAsRequested"},
+        "TensorrtExecutionProvider": {"trt_max_workspace_size": most},
+    }
+    return name, limits.get(name, {}) if gpu_memory_mb else {}
 
 
 def _note(wanted: str, present: Collection[str], used: str) -> str:

@@ -63,6 +63,8 @@ class ServiceThreads:
                             self._stage(bus, part, lane),
                             checkpoint_every=platform.checkpoint_every,
                             session_idle_s=platform.session_idle_s,
+                            batch_events=platform.batch_events,
+                            batch_wait_s=platform.batch_wait_ms / 1000,
                         )
                         self._runners.append((f"{part.node.name}-{lane}", runner))
             for projection in service.projections:

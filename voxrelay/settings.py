@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -52,10 +52,22 @@ class PlatformSettings(Settings):
     )
     traces_ratio: float = Field(0.01, ge=0, le=1, description="share of the sessions that are traced, where their callers do not decide it")
     session_idle_s: float = Field(2100.0, gt=0, description="a session without a record for so long is ended; above the gateway's lifetime limit")
+    batch_events: int = Field(500, ge=1, le=5000, description="records of all sessions that a stage takes at once, at most")
+    batch_wait_ms: float = Field(
+        0.0, ge=0, le=1000, description="between two batches of a stage: more sessions share a call of the engine, and each waits so much longer"
+    )
     onnx_provider: Literal["cpu", "cuda", "tensorrt"] = Field(
         "cpu", description="what engines on ONNX Runtime run on: cpu, cuda or tensorrt; the last two need onnxruntime-gpu"
     )
     threads_per_engine: int = Field(1, ge=1, le=64, description="threads a model may use inside one call")
+    gpu_memory_mb: int = Field(
+        0, ge=0, le=1_000_000, description="what each model on ONNX Runtime, and all on PyTorch together, may take of the GPU's memory; 0: no limit"
+    )
+
+    @property
+    def engine_runtime(self) -> dict[str, Any]:
+        """What engines on ONNX Runtime or PyTorch are made with besides their models."""
+        return {"provider": self.onnx_provider, "threads": self.threads_per_engine, "gpu_memory_mb": self.gpu_memory_mb}
 
     @property
     def resolved_database_url(self) -> str:

@@ -71,7 +71,7 @@ SEGMENT_SHADOWED = Topic(
     "segment",
     "shadowed",
     "json",
-    (events.SegmentTranscribed, events.StageFinished),
+    (events.SegmentTranscribed, events.SegmentDiarized, events.SegmentClassified, events.StageFinished),
     "What a model in the shadow would have said: nobody is answered from it, and nothing is stored.",
     retention_ms=7 * 24 * HOUR_MS,
     lanes=("live",),
@@ -134,9 +134,9 @@ class ProjectionNode:
 
 
 DENOISE = StageNode("denoise", "denoise", AUDIO_RECEIVED, (AUDIO_DENOISED, UTTERANCE_DETECTED), "denoise")
-DIARIZE = StageNode("diarize", "diarize", AUDIO_DENOISED, (SEGMENT_DIARIZED,), "diarize")
+DIARIZE = StageNode("diarize", "diarize", AUDIO_DENOISED, (SEGMENT_DIARIZED,), "diarize", SEGMENT_SHADOWED)
 TRANSCRIBE = StageNode("transcribe", "transcribe", AUDIO_DENOISED, (SEGMENT_TRANSCRIBED,), "transcribe", SEGMENT_SHADOWED)
-CLASSIFY = StageNode("classify", "classify", AUDIO_DENOISED, (SEGMENT_CLASSIFIED,), "classify")
+CLASSIFY = StageNode("classify", "classify", AUDIO_DENOISED, (SEGMENT_CLASSIFIED,), "classify", SEGMENT_SHADOWED)
 CLASSIFY_TEXT = StageNode("classify.text", "classify", SEGMENT_TRANSCRIBED, (SEGMENT_CLASSIFIED,), "classify")
 SYNTH = StageNode("synth", "synth", SYNTHESIS_REQUESTED, (SYNTHESIS_PRODUCED,), "")
 ARCHIVE = StageNode("projector.audio", "projector", AUDIO_DENOISED, (), "")

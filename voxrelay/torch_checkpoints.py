@@ -20,6 +20,7 @@ from voxrelay.telemetry import fields
 log = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "cpu", "cuda": "cuda", "tensorrt": "cuda"}  # what VOXRELAY_ONNX_PROVIDER asks for, in PyTorch's words
+MEGABYTE = 1 << 20
 
 
 def read_checkpoint(path: Path, entry: str = "", allowed: tuple[Any, ...] = ()) -> dict[str, torch.Tensor]:
@@ -51,13 +52,16 @@ def prepared(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: 
     return model.requires_grad_(False).eval().to(device)
 
 
-def device_for(provider: str) -> tuple[str, str]:
-    """What to run on, and a sentence for /ready where that is not what was set."""
+def device_for(provider: str, gpu_memory_mb: int = 0) -> tuple[str, str]:
+    """What to run on, and a sentence for /ready where that is not what was set. This process takes no more of the GPU than that, unless it is 0."""
     wanted = PROVIDERS[provider]
     if wanted == "cuda" and not torch.cuda.is_available():
         note = "runs on the CPU, for VOXRELAY_ONNX_PROVIDER asks for CUDA and PyTorch finds no device it could use here."
         log.warning("A model runs on something else than was set.", extra=fields(reason=note))
         return "cpu", note
+    if wanted == "cuda" and gpu_memory_mb:
+        whole = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gpu_memory_mb * MEGABYTE / whole))
     return wanted, ""
 
 

@@ -13,17 +13,16 @@ from services.classify.settings import ClassifySettings
 from services.classify.stage import AcousticStage, TextStage
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.engines import EngineUnusable, load
-from voxrelay.events import Lane
 from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
-from voxrelay.models.slot import EngineSlot
-from voxrelay.service import Service, StagePart
+from voxrelay.models.slot import EngineSlot, EngineSupply
+from voxrelay.service import Service, ShadowPart, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT
 
 
 def acoustic_classifier(platform: PlatformSettings, engine: str, **options: Any) -> AcousticClassifier:
-    runtime = {"provider": platform.onnx_provider, "threads": platform.threads_per_engine} if engine in EXTRAS else {}
+    runtime = platform.engine_runtime if engine in EXTRAS else {}
     return cast(AcousticClassifier, load("classify", ACOUSTIC_ENGINES, engine, extra=EXTRAS.get(engine, ""), **{**runtime, **options}))
 
 
@@ -32,11 +31,8 @@ def configured_acoustic(platform: PlatformSettings, settings: ClassifySettings) 
     engine, options = settings.acoustic_engine, dict[str, Any]()
     if settings.model:
         registry = ModelRegistry(platform.models)
-        options = {
-            "weights": registry.path(settings.model),
-            "model_digest": registry.digest(settings.model),
-            **registry.entry(settings.model).options,
-        }
+        weights, digest = registry.weights(settings.model, engine)
+        options = {"weights": weights, "model_digest": digest, **registry.entry(settings.model).options}
     elif engine in EXTRAS:
         raise EngineUnusable(f"The engine '{engine}' needs a model: name one of the registry in VOXRELAY_CLASSIFY_MODEL.")
     return acoustic_classifier(platform, engine, **options)
@@ -64,11 +60,8 @@ def compose(platform: PlatformSettings) -> Service:
     acoustic = EngineSlot("classify", configured_acoustic(platform, settings), partial(acoustic_model, platform))
     text = EngineSlot("classify-text", text_classifier(settings.text_engine), partial(text_model, platform))
 
-    def make_acoustic(lane: Lane) -> AcousticStage:  # noqa: ARG001  # both lanes are served alike
-        return AcousticStage(acoustic, interim_every_ms=settings.interim_every_ms)
-
-    def make_text(lane: Lane) -> TextStage:  # noqa: ARG001  # both lanes are served alike
-        return TextStage(text)
+    def make_acoustic(supply: EngineSupply[AcousticClassifier]) -> AcousticStage:
+        return AcousticStage(supply, interim_every_ms=settings.interim_every_ms)
 
     def close() -> None:
         acoustic.close()
@@ -76,7 +69,10 @@ def compose(platform: PlatformSettings) -> Service:
 
     return Service(
         name="classify",
-        stages=[StagePart(CLASSIFY, make_acoustic), StagePart(CLASSIFY_TEXT, make_text)],
+        stages=[
+            StagePart(CLASSIFY, lambda _lane: make_acoustic(acoustic), ShadowPart(acoustic, make_acoustic)),
+            StagePart(CLASSIFY_TEXT, lambda _lane: TextStage(text)),
+        ],
         slots=[acoustic, text],
         checks={"acoustic classifier": lambda: acoustic.current.check()},
         add_rpc=partial(add, acoustic=acoustic, text=text),

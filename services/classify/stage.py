@@ -20,8 +20,8 @@ from voxrelay.events import (
     SessionOpened,
     StageFinished,
 )
-from voxrelay.models.slot import EngineSlot, Loaded, answers
-from voxrelay.telemetry import ENGINE_SECONDS
+from voxrelay.models.sessions import OpenSessions
+from voxrelay.models.slot import EngineSupply, Loaded, answers
 from voxrelay.topology import CLASSIFY, CLASSIFY_TEXT, TRANSCRIBE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece
 
@@ -85,12 +85,11 @@ class AcousticStage:
     ``interim_every_ms`` 0 gives no interims: they cost four times what the finals do.
     """
 
-    def __init__(self, slot: EngineSlot[AcousticClassifier], *, interim_every_ms: int = 0) -> None:
+    def __init__(self, slot: EngineSupply[AcousticClassifier], *, interim_every_ms: int = 0) -> None:
         self._slot, self._has_interims = slot, interim_every_ms > 0
         self._every = (interim_every_ms or REVISION_EVERY_MS) * SAMPLE_RATE_HZ // 1000
-        self._sessions: dict[str, _Session] = {}
-        self._ended: list[_Session] = []  # their engines are left when the batch is answered
-        self._seconds = ENGINE_SECONDS.labels(CLASSIFY.name)
+        self._sessions = OpenSessions[_Session](slot)
+        self._seconds = slot.seconds(CLASSIFY.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
         """All that is due in the batch goes to each engine in one call."""
@@ -105,7 +104,7 @@ class AcousticStage:
                 heard = iter(answers(questions, lambda classifier, utterances: classifier.classify(utterances)))
         for item in output:
             yield item if isinstance(item, Event) else Event(item.session_id, self._result(item, next(heard)))
-        self._leave_ended()
+        self._sessions.leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
@@ -120,17 +119,8 @@ class AcousticStage:
         self._sessions[session_id] = _Session(loaded, saved.wanted, saved.wants_interims, audio, saved.finals)
 
     def forget(self, session_id: str) -> None:
-        self._end(session_id)
-        self._leave_ended()
-
-    def _end(self, session_id: str) -> None:
-        session = self._sessions.pop(session_id, None)
-        if session is not None:
-            self._ended.append(session)
-
-    def _leave_ended(self) -> None:
-        while self._ended:
-            self._slot.leave(self._ended.pop().loaded)
+        self._sessions.end(session_id)
+        self._sessions.leave_ended()
 
     # --- one event -------------------------------------------------------------------------------------------------------
 
@@ -138,7 +128,7 @@ class AcousticStage:
         payload = event.payload
         if isinstance(payload, SessionOpened):
             if CLASSIFY.asked_as in payload.config.stages:
-                self._end(event.session_id)
+                self._sessions.end(event.session_id)
                 self._sessions[event.session_id] = _session(payload.config, self._slot.take(event.session_id))
             return
         session = self._sessions.get(event.session_id)
@@ -149,7 +139,7 @@ class AcousticStage:
             session.wants_interims = payload.config.interim_results
         elif isinstance(payload, SessionEnded):
             output.append(Event(event.session_id, StageFinished(CLASSIFY.name, session.finals, seconds(session.audio.position))))
-            self._end(event.session_id)
+            self._sessions.end(event.session_id)
         else:
             self._hear(event.session_id, session, payload, output)
 
@@ -239,11 +229,10 @@ class TextStage:
     session it keeps only its model and how many utterances it has answered.
     """
 
-    def __init__(self, slot: EngineSlot[TextClassifier]) -> None:
+    def __init__(self, slot: EngineSupply[TextClassifier]) -> None:
         self._slot = slot
-        self._sessions: dict[str, _Read] = {}
-        self._ended: list[_Read] = []  # their engines are left when the batch is answered
-        self._seconds = ENGINE_SECONDS.labels(CLASSIFY_TEXT.name)
+        self._sessions = OpenSessions[_Read](slot)
+        self._seconds = slot.seconds(CLASSIFY_TEXT.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
         """All finals of the batch go to each engine in one call; a text without words gets a final without attributes."""
@@ -255,7 +244,7 @@ class TextStage:
                 session.finals += 1
                 output.append((event.session_id, session.loaded, payload))
             elif isinstance(payload, StageFinished) and payload.stage == TRANSCRIBE.name:
-                ended = self._end(event.session_id)
+                ended = self._sessions.end(event.session_id)
                 finished = StageFinished(CLASSIFY_TEXT.name, ended.finals if ended is not None else 0, payload.audio_seconds)
                 output.append(Event(event.session_id, finished))
         texts = [(item[1], TranscribedText(item[2].text, item[2].words, item[2].language)) for item in output if not isinstance(item, Event)]
@@ -264,7 +253,7 @@ class TextStage:
                 read = iter(answers(texts, lambda classifier, several: classifier.classify(several)))
         for item in output:
             yield item if isinstance(item, Event) else Event(item[0], _read_result(item[1], item[2], next(read)))
-        self._leave_ended()
+        self._sessions.leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
@@ -279,24 +268,14 @@ class TextStage:
         self._sessions[session_id] = _Read(self._slot.take_again(session_id, model), count)
 
     def forget(self, session_id: str) -> None:
-        self._end(session_id)
-        self._leave_ended()
+        self._sessions.end(session_id)
+        self._sessions.leave_ended()
 
     def _session(self, session_id: str) -> _Read:
         session = self._sessions.get(session_id)
         if session is None:
             session = self._sessions[session_id] = _Read(self._slot.take(session_id))
         return session
-
-    def _end(self, session_id: str) -> _Read | None:
-        session = self._sessions.pop(session_id, None)
-        if session is not None:
-            self._ended.append(session)
-        return session
-
-    def _leave_ended(self) -> None:
-        while self._ended:
-            self._slot.leave(self._ended.pop().loaded)
 
 
 def _read_result(loaded: Loaded[TextClassifier], transcribed: SegmentTranscribed, attributes: tuple[Attribute, ...]) -> SegmentClassified:

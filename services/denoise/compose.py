@@ -105,7 +105,7 @@ def _weights(registry: ModelRegistry, name: str, engine: str) -> dict[str, Any]:
 
 def _runtime(platform: PlatformSettings) -> dict[str, Any]:
     """What engines on ONNX Runtime are made with besides their weights."""
-    return {"provider": platform.onnx_provider, "threads": platform.threads_per_engine}
+    return platform.engine_runtime
 
 
 def _samples(milliseconds: int) -> int:

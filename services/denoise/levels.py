@@ -23,17 +23,19 @@ class Levels:
     """Tracks one session by frames of 32 ms of unsuppressed audio and their speech probabilities.
 
     The floor is the mean level of frames without speech, and no frame with speech lies below it for long; speech is the mean power of clear
-    speech frames.
+    speech frames. As long as there was no frame without speech the floor is a guess: somebody may have begun to speak at once.
     """
 
     noise_dbfs: float = 0.0  # nothing heard yet
     speech_power: float = 10.0 ** (EXPECTED_SPEECH_DBFS / 10.0)
     speech_frames: int = EXPECTED_WEIGHT
     frames: int = 0
+    has_heard_noise: bool = False
 
     def hear(self, frame: Float32Array, probability: float) -> None:
         level = level_dbfs(frame)
         self.frames += 1
+        self.has_heard_noise = self.has_heard_noise or probability < NOISE_PROBABILITY
         if self.frames <= START_FRAMES:
             self.noise_dbfs = min(self.noise_dbfs, level)
         elif probability < NOISE_PROBABILITY:
@@ -55,7 +57,8 @@ class Levels:
 
     @classmethod
     def load(cls, saved: list[float]) -> Levels:
-        return cls(float(saved[0]), float(saved[1]), int(saved[2]), int(saved[3]))
+        """What an earlier version saved lacks the last: then the next frame without speech tells."""
+        return cls(float(saved[0]), float(saved[1]), int(saved[2]), int(saved[3]), bool(saved[4]) if len(saved) > 4 else False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class StrengthRule:
         """What a session asked for, or as much as helps where it asked for nothing (below 0): none until the floor is known."""
         if asked >= 0.0:
             return min(asked, 1.0)
-        if levels.frames < START_FRAMES:
+        if levels.frames < START_FRAMES or not levels.has_heard_noise:
             return 0.0
         share = (self.none_above_db - levels.snr_db) / (self.none_above_db - self.full_below_db)
         return self.most * min(max(share, 0.0), 1.0)

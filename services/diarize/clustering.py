@@ -35,8 +35,8 @@ class ClusterRules:
     shortest_speaker_samples  who speaks less in all is taken for the most similar of the others
     """
 
-    threshold: float = 0.37
-    threshold_when_told: float = 0.30
+    threshold: float
+    threshold_when_told: float
     shortest_speaker_samples: int = 2 * SAMPLE_RATE_HZ
 
     def least_similarity(self, most: int) -> float:

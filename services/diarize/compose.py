@@ -15,11 +15,10 @@ from services.diarize.speakers import Memory
 from services.diarize.stage import DiarizeStage
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.engines import load
-from voxrelay.events import Lane
 from voxrelay.models.loading import load_model
 from voxrelay.models.registry import ModelRegistry
-from voxrelay.models.slot import EngineSlot
-from voxrelay.service import Service, StagePart
+from voxrelay.models.slot import EngineSlot, EngineSupply
+from voxrelay.service import Service, ShadowPart, StagePart
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import DIARIZE
 
@@ -38,7 +37,7 @@ def speaker_embedder(platform: PlatformSettings, settings: DiarizeSettings) -> S
 
 
 def embedder(platform: PlatformSettings, engine: str, **options: Any) -> SpeakerEmbedder:
-    runtime = {"provider": platform.onnx_provider, "threads": platform.threads_per_engine} if engine in EXTRAS else {}
+    runtime = platform.engine_runtime if engine in EXTRAS else {}
     return cast(SpeakerEmbedder, load("diarize", ENGINES, engine, extra=EXTRAS.get(engine, ""), **{**runtime, **options}))
 
 
@@ -53,22 +52,27 @@ def model(platform: PlatformSettings, name: str) -> SpeakerEmbedder:
     )
 
 
-def cluster_rules(settings: DiarizeSettings) -> ClusterRules:
-    return ClusterRules(settings.threshold, settings.threshold_when_told, settings.shortest_speaker_ms * SAMPLE_RATE_HZ // 1000)
+def cluster_rules(settings: DiarizeSettings, embedder: SpeakerEmbedder) -> ClusterRules:
+    """Distances are the embedder's own where none is set: directions of two models spread differently."""
+    return ClusterRules(
+        embedder.threshold if settings.threshold is None else settings.threshold,
+        embedder.threshold_when_told if settings.threshold_when_told is None else settings.threshold_when_told,
+        settings.shortest_speaker_ms * SAMPLE_RATE_HZ // 1000,
+    )
 
 
 def compose(platform: PlatformSettings) -> Service:
     """Loads the engine. Raises ``EngineUnusable`` when it cannot be used here."""
     settings = load_settings(DiarizeSettings)
     slot = EngineSlot("diarize", speaker_embedder(platform, settings), partial(model, platform))
-    rules, memory = cluster_rules(settings), Memory(settings.kept_windows, settings.kept_utterances)
+    rules, memory = partial(cluster_rules, settings), Memory(settings.kept_windows, settings.kept_utterances)
 
-    def make(_lane: Lane) -> DiarizeStage:
-        return DiarizeStage(slot, rules=rules, memory=memory, interim_every_ms=settings.interim_every_ms)
+    def make(supply: EngineSupply[SpeakerEmbedder]) -> DiarizeStage:
+        return DiarizeStage(supply, rules=rules, memory=memory, interim_every_ms=settings.interim_every_ms)
 
     return Service(
         name="diarize",
-        stages=[StagePart(DIARIZE, make)],
+        stages=[StagePart(DIARIZE, lambda _lane: make(slot), ShadowPart(slot, make))],
         slots=[slot],
         checks={"speaker embedder": lambda: slot.current.check()},
         add_rpc=partial(add, slot=slot, rules=rules),

@@ -19,7 +19,8 @@ class SpeakerEmbedder(Protocol):
     """Weights, shared by all sessions. Thread-safe, without state.
 
     ``window_samples`` is how much audio at 16 kHz one embedding is made of, ``step_samples`` how far apart the windows of an utterance
-    are best taken.
+    are best taken. ``threshold`` is the cosine distance from which two voices are two speakers with these weights, ``threshold_when_told``
+    the same where it is known how many speak.
     """
 
     @property
@@ -33,6 +34,12 @@ class SpeakerEmbedder(Protocol):
 
     @property
     def dimensions(self) -> int: ...
+
+    @property
+    def threshold(self) -> float: ...
+
+    @property
+    def threshold_when_told(self) -> float: ...
 
     def embed(self, windows: Float32Array) -> Float32Array:
         """Unit vectors, shape (n, dimensions), for windows of shape (n, window_samples), n of any number of sessions and perhaps 0.

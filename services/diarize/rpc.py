@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import numpy as np
 
-from services.diarize.clustering import ClusterRules, on_grid
+from services.diarize.clustering import on_grid
 from services.diarize.engine import SpeakerEmbedder
-from services.diarize.speakers import Heard, Memory, Speakers
+from services.diarize.speakers import Heard, Memory, RulesFor, Speakers
 from services.diarize.turns import Span, all_starts, speech_spans, window_at
 from voxrelay import codec
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
@@ -30,7 +30,7 @@ _SESSION = "rpc"
 class DiarizationServicer(services_pb2_grpc.DiarizationServicer):
     """Thread-safe: each call has speakers of its own, on the shared engine."""
 
-    def __init__(self, slot: EngineSlot[SpeakerEmbedder], rules: ClusterRules) -> None:
+    def __init__(self, slot: EngineSlot[SpeakerEmbedder], rules: RulesFor) -> None:
         self._slot, self._rules = slot, rules
 
     def Diarize(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  # the name in services.proto
@@ -50,7 +50,7 @@ class DiarizationServicer(services_pb2_grpc.DiarizationServicer):
 
     def _answer(self, loaded: Loaded[SpeakerEmbedder], samples: Float32Array, utterances: Sequence[Span], most: int) -> Any:
         heard = _heard(loaded.engine, samples, utterances)
-        speakers = Speakers(self._rules, MEMORY, loaded.engine.window_samples, loaded.engine.dimensions)
+        speakers = Speakers(self._rules(loaded.engine), MEMORY, loaded.engine.window_samples, loaded.engine.dimensions)
         speakers.hear(heard, most)
         segments = [(one, turn) for one in heard for turn in one.turns(loaded.engine.window_samples)]
         return services_pb2.DiarizeResponse(
@@ -92,7 +92,7 @@ def _pieces(samples: int) -> list[Span]:
     return [(start, min(start + step, samples)) for start in range(0, samples, step)]
 
 
-def add(server: Any, slot: EngineSlot[SpeakerEmbedder], rules: ClusterRules) -> list[str]:
+def add(server: Any, slot: EngineSlot[SpeakerEmbedder], rules: RulesFor) -> list[str]:
     """Registers the servicer; the full names of the services, for reflection."""
     services_pb2_grpc.add_DiarizationServicer_to_server(DiarizationServicer(slot, rules), server)  # type: ignore[no-untyped-call]  # generated
     return [SERVICE]

@@ -13,8 +13,15 @@ class DiarizeSettings(Settings):
 
     engine: str = Field("ge2e", description="what tells voices apart: ge2e, pyannote or speechbrain")
     model: str = Field("", description="the registry's name of the model; empty for the recommended one")
-    threshold: float = Field(0.37, gt=0, lt=1, description="cosine distance from which two voices are two speakers; lower finds more speakers")
-    threshold_when_told: float = Field(0.30, gt=0, lt=1, description="the same in sessions that say how many speakers there are")
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="cosine distance from which two voices are two speakers, lower finds more; empty: the model's own (ge2e 0.37)",
+    )
+    threshold_when_told: float | None = Field(
+        None, gt=0, lt=1, description="the same in sessions that say how many speakers there are; empty: the model's own (ge2e 0.30)"
+    )
     shortest_speaker_ms: int = Field(2000, ge=0, le=60_000, description="who speaks less in all is taken for the most similar of the other speakers")
     interim_every_ms: int = Field(1000, ge=200, le=10_000, description="audio between two interim results of an utterance")
     kept_windows: int = Field(300, ge=10, le=2000, description="windows of a session that are thought over again with every utterance")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,10 @@ from services.diarize.clustering import (
     lasting_labels,
     similarities,
 )
+from services.diarize.engine import SpeakerEmbedder
 from services.diarize.turns import Span, Turn, slots, smoothed, turns
+
+RulesFor = Callable[[SpeakerEmbedder], ClusterRules]  # each model's own, for directions of two models spread differently
 
 CONFIDENCE_SLOPE = 2.0  # so much confidence for so much more similarity to the speaker than to the next best
 

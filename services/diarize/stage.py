@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.diarize.clustering import ClusterRules, GridArray, on_grid
+from services.diarize.clustering import GridArray, on_grid
 from services.diarize.engine import SpeakerEmbedder
-from services.diarize.speakers import Heard, Memory, Speakers
+from services.diarize.speakers import Heard, Memory, RulesFor, Speakers
 from services.diarize.state import SavedSession, pack_speakers, unpack_speakers
 from services.diarize.turns import Turn, all_starts, regular_starts, slots, speech_spans, turns, window_at
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, seconds
 from voxrelay.events import Event, SegmentDiarized, SessionConfigured, SessionEnded, SessionOpened, SpeakerSegment, StageFinished, UtteranceEnded
-from voxrelay.models.slot import EngineSlot, Loaded, answers
-from voxrelay.telemetry import ENGINE_SECONDS
+from voxrelay.models.sessions import OpenSessions
+from voxrelay.models.slot import EngineSupply, Loaded, answers
 from voxrelay.topology import DIARIZE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece, pack_audio, unpack_audio
 
@@ -85,14 +85,11 @@ _Work = list[tuple[Loaded[SpeakerEmbedder], _Window]]
 class DiarizeStage:
     """One lane's stage; the embedders in the slot are shared."""
 
-    def __init__(
-        self, slot: EngineSlot[SpeakerEmbedder], *, rules: ClusterRules | None = None, memory: Memory | None = None, interim_every_ms: int = 1000
-    ) -> None:
-        self._slot, self._rules, self._memory = slot, rules or ClusterRules(), memory or Memory()
+    def __init__(self, slot: EngineSupply[SpeakerEmbedder], *, rules: RulesFor, memory: Memory | None = None, interim_every_ms: int = 1000) -> None:
+        self._slot, self._rules, self._memory = slot, rules, memory or Memory()
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
-        self._sessions: dict[str, _Session] = {}
-        self._ended: list[_Session] = []  # their engines are left when the batch is answered
-        self._seconds = ENGINE_SECONDS.labels(DIARIZE.name)
+        self._sessions = OpenSessions[_Session](slot)
+        self._seconds = slot.seconds(DIARIZE.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
         """First all audio is cut into windows, then all windows go to each embedder in one call, then the speakers are told."""
@@ -113,7 +110,7 @@ class DiarizeStage:
             else:
                 for result in self._results(item):
                     yield Event(item.session_id, result)
-        self._leave_ended()
+        self._sessions.leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
@@ -134,20 +131,11 @@ class DiarizeStage:
         self._sessions[session_id] = _Session(loaded, saved.most, saved.wants_interims, audio, speakers, saved.finals)
 
     def forget(self, session_id: str) -> None:
-        self._end(session_id)
-        self._leave_ended()
-
-    def _end(self, session_id: str) -> None:
-        session = self._sessions.pop(session_id, None)
-        if session is not None:
-            self._ended.append(session)
-
-    def _leave_ended(self) -> None:
-        while self._ended:
-            self._slot.leave(self._ended.pop().loaded)
+        self._sessions.end(session_id)
+        self._sessions.leave_ended()
 
     def _speakers(self, embedder: SpeakerEmbedder) -> Speakers:
-        return Speakers(self._rules, self._memory, embedder.window_samples, embedder.dimensions)
+        return Speakers(self._rules(embedder), self._memory, embedder.window_samples, embedder.dimensions)
 
     # --- audio ---------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +144,7 @@ class DiarizeStage:
         if isinstance(payload, SessionOpened):
             config = payload.config
             if DIARIZE.asked_as in config.stages:
-                self._end(event.session_id)
+                self._sessions.end(event.session_id)
                 loaded = self._slot.take(event.session_id)
                 speakers = self._speakers(loaded.engine)
                 self._sessions[event.session_id] = _Session(loaded, config.num_speakers, config.interim_results, UtteranceAudio(), speakers)
@@ -170,7 +158,7 @@ class DiarizeStage:
         elif isinstance(payload, SessionEnded):
             finished = StageFinished(DIARIZE.name, session.finals, seconds(session.audio.position))
             output.append(Event(event.session_id, finished))
-            self._end(event.session_id)
+            self._sessions.end(event.session_id)
         else:
             for piece in session.audio.push(payload):
                 self._hear(event.session_id, session, piece, output, work)

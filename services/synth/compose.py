@@ -21,7 +21,7 @@ RECOMMENDED = {"piper": "piper-en-us-joe"}  # the model an engine takes where no
 
 
 def synthesizer(platform: PlatformSettings, settings: SynthSettings, engine: str, **options: Any) -> Synthesizer:
-    runtime = {"provider": platform.onnx_provider, "threads": platform.threads_per_engine} if engine in RECOMMENDED else {}
+    runtime = platform.engine_runtime if engine in RECOMMENDED else {}
     return cast(Synthesizer, load("synth", ENGINES, engine, extra=EXTRAS.get(engine, ""), **{"workers": settings.workers, **runtime, **options}))
 
 

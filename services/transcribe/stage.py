@@ -26,8 +26,8 @@ from voxrelay.events import (
     StageFinished,
     Word,
 )
+from voxrelay.models.sessions import OpenSessions
 from voxrelay.models.slot import EngineSupply, Loaded, answers
-from voxrelay.telemetry import ENGINE_SECONDS
 from voxrelay.topology import TRANSCRIBE
 from voxrelay.utterances import UtteranceAudio, UtterancePiece
 
@@ -90,9 +90,8 @@ class TranscribeStage:
     def __init__(self, slot: EngineSupply[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
         self._slot, self._is_urgent = slot, is_urgent
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
-        self._sessions: dict[str, _Session] = {}
-        self._ended: list[_Session] = []  # their engines are left when the batch is answered
-        self._seconds = ENGINE_SECONDS.labels(TRANSCRIBE.name)
+        self._sessions = OpenSessions[_Session](slot)
+        self._seconds = slot.seconds(TRANSCRIBE.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
         """All that is due in the batch goes to each engine in one call."""
@@ -113,7 +112,7 @@ class TranscribeStage:
                 payload = self._result(item, next(heard))
                 if payload is not None:
                     yield Event(item.session_id, payload)
-        self._leave_ended()
+        self._sessions.leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
@@ -129,18 +128,12 @@ class TranscribeStage:
 
     def forget(self, session_id: str) -> None:
         self._end(session_id)
-        self._leave_ended()
+        self._sessions.leave_ended()
 
     def _end(self, session_id: str) -> None:
-        session = self._sessions.pop(session_id, None)
-        if session is not None:
-            self._ended.append(session)
-            if session.utterance is not None:
-                session.loaded.engine.discard(session.utterance.stream)
-
-    def _leave_ended(self) -> None:
-        while self._ended:
-            self._slot.leave(self._ended.pop().loaded)
+        session = self._sessions.end(session_id)
+        if session is not None and session.utterance is not None:
+            session.loaded.engine.discard(session.utterance.stream)
 
     # --- one event -------------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from voxrelay.models.catalogue import ModelEntry
 from voxrelay.models.comparison import Texts, differences, published, shadowed
 from voxrelay.models.operations import ModelOperations
 from voxrelay.models.registry import ModelRegistry
+from voxrelay.models.slot import part_of
 from voxrelay.runner.checkpoints import CheckpointLog
 from voxrelay.settings import PlatformSettings
 from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, DENOISE, Topic, checkpoint_topic, topic_specs
@@ -43,7 +44,7 @@ from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, DENOISE, Topic, ch
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SESSIONS = 12
+SESSIONS = 3  # of each kind
 CHUNK = 1_600
 WITHIN_S = 60.0
 
@@ -68,6 +69,13 @@ def received(number: int) -> list[Payload]:
 
 def noise(chunk: int) -> bytes:
     return np.random.default_rng(chunk).integers(-4000, 4000, CHUNK, dtype="<i2").tobytes()
+
+
+def on_both_sides() -> list[str]:
+    """Sessions that a candidate for half of them gets, and as many that it does not."""
+    drawn = [uuid.uuid4().hex for _ in range(64)]
+    sides = [[session for session in drawn if (part_of(session) < 0.5) is is_candidates] for is_candidates in (True, False)]
+    return [session for side in sides for session in side[:SESSIONS]]
 
 
 class Callers:
@@ -165,7 +173,7 @@ def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bu
         return heard
 
     first = serve(instance)
-    sessions = [uuid.uuid4().hex for _ in range(SESSIONS)]
+    sessions = on_both_sides()
     finals = Finals(bus, sessions)
     callers = Callers(bus, sessions)
     try:
@@ -209,7 +217,7 @@ def test_a_session_of_denoise_keeps_its_model_through_an_activation_and_a_kill(b
     log.decide(ModelActivated("denoise"))
     instance = uuid.uuid4().hex[:8]
     first = serve(instance, "denoise")
-    early, late = ([uuid.uuid4().hex for _ in range(SESSIONS // 4)] for _ in range(2))
+    early, late = ([uuid.uuid4().hex for _ in range(SESSIONS)] for _ in range(2))
     cleaned = Cleaned(bus, (*early, *late))
     callers = [Callers(bus, early, AUDIO_RECEIVED, received)]
     producer, topic = bus.producer(), checkpoint_topic(DENOISE, "live")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def _denoised(clip: Path, front: FrontEnd, config: SessionConfig) -> list[Payloa
 
 
 def _stage(embedder: SpeakerEmbedder) -> DiarizeStage:
-    return DiarizeStage(EngineSlot("diarize", embedder), rules=cluster_rules(DiarizeSettings()))
+    return DiarizeStage(EngineSlot("diarize", embedder), rules=partial(cluster_rules, DiarizeSettings()))
 
 
 def _latest(payloads: list[Payload]) -> dict[str, SegmentDiarized]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
 
 from voxrelay.engines import EngineUnusable
-from voxrelay.onnx import OnnxModel, notes
+from voxrelay.onnx import NAMES, OnnxModel, notes
 
 HINT = "run 'voxrelay models pull gtcrn'"
 INPUTS = ("mix", "conv_cache", "tra_cache", "inter_cache")
@@ -42,3 +43,24 @@ def test_a_missing_file_and_another_model_are_refused_in_a_sentence(model_files:
         OnnxModel(tmp_path / "missing.onnx", inputs=INPUTS, hint=HINT)
     with pytest.raises(EngineUnusable, match="another model than was expected"):
         OnnxModel(model_files / "dnsmos" / "model_v8.onnx", inputs=INPUTS, hint=HINT)
+
+
+@pytest.mark.parametrize("memory_mb", [0, 512])
+def test_a_model_gets_its_part_of_a_gpus_memory(model_files: Path, memory_mb: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ONNX Runtime is told; there is no GPU to hold it to that."""
+    given: list[Any] = []
+    real = onnxruntime.InferenceSession
+
+    def recorded(path: str, options: Any, providers: list[Any]) -> Any:
+        given.extend(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(NAMES))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", recorded)
+    OnnxModel(model_files / "gtcrn" / "gtcrn_simple.onnx", inputs=INPUTS, hint=HINT, provider="tensorrt", gpu_memory_mb=memory_mb)
+    most = str(512 * 1024 * 1024)
+    assert dict(given) == {
+        "TensorrtExecutionProvider": {"trt_max_workspace_size": most} if memory_mb else {},
+        "CUDAExecutionProvider": {"gpu_mem_limit": most, "arena_extend_strategy": "kSameAsRequested"} if memory_mb else {},
+        "CPUExecutionProvider": {},
+    }

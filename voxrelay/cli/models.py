@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,11 +13,13 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from voxrelay.bus.api import Bus
 from voxrelay.cli.console import Failure, err, out, print_json, print_table
-from voxrelay.cli.differences import as_rows, print_differences, summary
+from voxrelay.cli.differences import agreement_rows, agreement_summary, as_rows, print_agreements, print_differences, summary
 from voxrelay.cli.remote_models import RemoteModels
 from voxrelay.cli.replay import between
-from voxrelay.models.activations import ActivationLog
+from voxrelay.models.activations import SHADOWED, ActivationLog
+from voxrelay.models.agreement import KINDS, Kind, agreements, published_segments, shadowed_segments
 from voxrelay.models.catalogue import TASKS, ModelEntry, ModelFile, Option
 from voxrelay.models.comparison import differences, needs_jiwer, published, shadowed
 from voxrelay.models.operations import ModelOperations
@@ -128,19 +131,26 @@ def shadow(
 @app.command()
 def compare(
     model: str = typer.Option("", help="Only this one of the models that were in the shadow."),
+    task: str = typer.Option("transcribe", help=f"What they do: {', '.join(SHADOWED)}."),
     begin: str = typer.Option("1h", "--from", help="When: 2026-01-31T12:00, or so long ago (90s, 30m, 2h, 1d)."),
     end: str = typer.Option("0s", "--to", help="Until when, in the same way; now when absent."),
     as_json: bool = JSON,
 ) -> None:
-    """How far what models said in the shadow is from what was published: word error rates, session by session. Needs the broker."""
+    """How far what models said in the shadow is from what was published: words, speakers or attributes, session by session. Needs the broker."""
+    if task not in SHADOWED:
+        raise Failure(f"'{task}' has no models in the shadow: --task is one of {', '.join(SHADOWED)}.", 2)
     begin_s, end_s = between(begin, end, time.time())
     platform = load_settings(PlatformSettings)
     if not platform.kafka_bootstrap:
         raise Failure("VOXRELAY_KAFKA_BOOTSTRAP is not set: only a broker keeps what was said.", 2)
-    needs_jiwer()
     from voxrelay.bus.kafka import connect
 
-    bus = connect(platform)
+    if not (_compare_words if task == "transcribe" else partial(_compare_segments, KINDS[task]))(connect(platform), model, begin_s, end_s, as_json):
+        err.print("Nothing was said in the shadow then.")
+
+
+def _compare_words(bus: Bus, model: str, begin_s: float, end_s: float, as_json: bool) -> bool:
+    needs_jiwer()
     found = {
         name: differences(published(bus, "live", begin_s - OPENED_BEFORE_S, texts), texts)
         for name, texts in shadowed(bus, begin_s, end_s).items()
@@ -148,12 +158,26 @@ def compare(
     }
     if as_json:
         print_json([{"model": name} | as_rows(rows) for name, rows in found.items()])
-        return
+        return True
     for name, rows in found.items():
         print_differences(rows, "in the shadow")
         err.print(f"{name}: {summary(rows)}.")
-    if not found:
-        err.print("Nothing was said in the shadow then.")
+    return bool(found)
+
+
+def _compare_segments(kind: Kind, bus: Bus, model: str, begin_s: float, end_s: float, as_json: bool) -> bool:
+    found = {
+        name: agreements(kind, published_segments(bus, kind, begin_s - OPENED_BEFORE_S, segments), segments)
+        for name, segments in shadowed_segments(bus, kind, begin_s, end_s).items()
+        if model in ("", name)
+    }
+    if as_json:
+        print_json([{"model": name} | agreement_rows(kind, rows) for name, rows in found.items()])
+        return True
+    for name, rows in found.items():
+        print_agreements(kind, rows)
+        err.print(f"{name}: {agreement_summary(kind, rows)}.")
+    return bool(found)
 
 
 @app.command()
@@ -189,7 +213,7 @@ def verify(names: list[str] = typer.Argument(None, help="Names from 'models list
     """Check the files that are here against their checksums. Exit status 1 if one differs."""
     registry = _registry()
     chosen = [registry.entry(name).name for name in names or ()] or [entry.name for entry in registry.entries() if registry.is_installed(entry.name)]
-    wrong = [name for name in chosen if not registry.verify(name)]
+    wrong = [name for name in chosen if not registry.has_checksums(name)]
     if wrong:
         raise Failure(f"Not as they should be: {', '.join(wrong)}. Pull them again.")
     err.print(f"[dim]{len(chosen)} models are as they should be.[/dim]")

@@ -12,7 +12,7 @@ from voxrelay.bus.api import Bus, Record, TopicPartition
 from voxrelay.bus.span import read_span
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Poison
-from voxrelay.events import Event, Lane, SegmentTranscribed
+from voxrelay.events import Engine, Event, Lane, SegmentTranscribed
 from voxrelay.topology import SEGMENT_SHADOWED, SEGMENT_TRANSCRIBED, Topic
 
 Texts = dict[str, dict[str, str]]  # by session and utterance
@@ -55,9 +55,13 @@ def shadowed(bus: Bus, begin_s: float, end_s: float) -> dict[str, Texts]:
     """What models in the shadow said between the two wall-clock times, by model. Raises ``Unavailable``."""
     found: dict[str, Texts] = {}
     for final in _finals(bus, SEGMENT_SHADOWED, "live", begin_s, end_s):
-        model = final.payload.engine.version.partition("+")[2]
-        _keep(found.setdefault(model, {}), final)
+        _keep(found.setdefault(model_of(final.payload.engine), {}), final)
     return found
+
+
+def model_of(engine: Engine) -> str:
+    """The registry's name of the model that a result is of; empty for the engine of the settings."""
+    return engine.version.partition("+")[2]
 
 
 def differences(before: Texts, after: Texts) -> list[Difference]:

@@ -41,7 +41,7 @@ class ShadowedStage:
     def __init__(
         self, stage: Stage, bus: Bus, name: str, topic: Topic, lane: Lane, slot: EngineSlot[Any], make: Callable[[EngineSupply[Any]], Stage]
     ) -> None:
-        self._stage, self._topic, self._lane, self._slot = stage, topic, lane, slot
+        self._stage, self._node, self._topic, self._lane, self._slot = stage, name, topic, lane, slot
         self._shadow = make(slot.shadow)
         self._producer = bus.producer()
         self._left_out = SHADOW_LEFT_OUT.labels(name)
@@ -149,7 +149,8 @@ class ShadowedStage:
 
     def _publish(self, result: Event) -> None:
         """Without a sequence, for nobody relies on it; the id is the same whenever the same model says it again."""
-        event_id = f"{result.session_id}/{PRODUCER}/{self._model}/{getattr(result.payload, 'utterance_id', 'end')}"
+        what = f"{getattr(result.payload, 'utterance_id', 'end')}/{getattr(result.payload, 'revision', 0)}"
+        event_id = f"{result.session_id}/{PRODUCER}/{self._node}/{self._model}/{what}"
         stamped = Event(result.session_id, result.payload, PRODUCER, 0, event_id, time.time())
         key, value, headers = codec.encode(stamped, self._topic.encoding)
         with suppress(Unavailable):  # the live stage says it, and waits; this result is missing in the comparison

@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+from prometheus_client import Histogram
+
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
 from voxrelay.events import Engine, ModelActivated
-from voxrelay.telemetry import ENGINE_INFO, MODEL_LOADS, fields
+from voxrelay.telemetry import ENGINE_INFO, ENGINE_SECONDS, MODEL_LOADS, fields
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,13 @@ class EngineSupply(Protocol[EngineType]):
 
     def take_again(self, session_id: str, model: str) -> Loaded[EngineType]: ...
 
+    def take_same(self, model: str) -> Loaded[EngineType]: ...
+
     def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]: ...
 
     def leave(self, held: Loaded[EngineType]) -> None: ...
+
+    def seconds(self, stage: str) -> Histogram: ...
 
 
 class EngineSlot(Generic[EngineType]):
@@ -135,6 +141,10 @@ class EngineSlot(Generic[EngineType]):
             if unused := self._unused():
                 self._tell()
         _close(unused)
+
+    def seconds(self, stage: str) -> Histogram:
+        """Where the stage counts its engine's calls."""
+        return ENGINE_SECONDS.labels(stage)
 
     # --- the shadow ------------------------------------------------------------------------------------------------------------
 
@@ -258,11 +268,18 @@ class _Shadow(Generic[EngineType]):
     def take_again(self, session_id: str, model: str) -> Loaded[EngineType]:  # noqa: ARG002  # as above
         return self.slot.take_shadow()
 
+    def take_same(self, model: str) -> Loaded[EngineType]:  # noqa: ARG002  # as above
+        return self.slot.take_shadow()
+
     def renew(self, session_id: str, held: Loaded[EngineType]) -> Loaded[EngineType]:  # noqa: ARG002  # as above
         return held
 
     def leave(self, held: Loaded[EngineType]) -> None:
         self.slot.leave(held)
+
+    def seconds(self, stage: str) -> Histogram:
+        """Apart from the live stage's, which is what a caller waits for."""
+        return ENGINE_SECONDS.labels(f"{stage}.shadow")
 
 
 def part_of(session_id: str, purpose: bytes = b"share") -> float:

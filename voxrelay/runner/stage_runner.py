@@ -31,7 +31,6 @@ from voxrelay.tracing import tracer
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 500
 POLL_S = 0.1
 COMMIT_EVERY_S = 1.0
 LOOK_FOR_IDLE_EVERY_S = 5.0
@@ -41,7 +40,10 @@ Result = TypeVar("Result")
 
 
 class StageRunner:
-    """Owns its stage: both are used by the one thread that calls ``run``."""
+    """Owns its stage: both are used by the one thread that calls ``run``.
+
+    A batch is what there is, at most ``batch_events``; ``batch_wait_s`` lies between two of them, so that more sessions share the next.
+    """
 
     def __init__(
         self,
@@ -52,10 +54,13 @@ class StageRunner:
         *,
         checkpoint_every: int = 32,
         session_idle_s: float = 2100.0,
+        batch_events: int = 500,
+        batch_wait_s: float = 0.0,
         clock: Callable[[], float] = steady_time,
     ) -> None:
         self._bus, self._node, self._lane, self._stage = bus, node, lane, stage
         self._checkpoint_every, self._session_idle_s, self._clock = checkpoint_every, session_idle_s, clock
+        self._batch_events, self._batch_wait_s = batch_events, batch_wait_s
         self._producer = bus.producer()
         self._inlet = Inlet(node.name, lane, self._producer)
         self._checkpoints = CheckpointLog(bus, self._producer, checkpoint_topic(node, lane))
@@ -84,9 +89,11 @@ class StageRunner:
         try:
             while not stop.is_set():
                 try:
-                    records = consumer.poll(1 if self._single_until else MAX_BATCH, POLL_S)
+                    records = consumer.poll(1 if self._single_until else self._batch_events, POLL_S)
                     self._turn(records)
                     back_off.succeeded()
+                    if records and self._batch_wait_s:  # after a batch, and not in the middle of one: a rebalance may come while it waits
+                        stop.wait(self._batch_wait_s)
                 except Unavailable as error:
                     log.warning(
                         "Something the stage needs does not answer; it goes back and tries again.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,7 @@ class OnnxClassifier:
         is_normalized: bool = True,
         is_probability: bool = False,
         batch: int = 8,
-        provider: str = "cpu",
-        threads: int = 1,
+        **runtime: Any,
     ) -> None:
         """``input`` is the graph's; ``is_normalized``: it wants each window at mean 0 and variance 1; ``is_probability``: it ends in a softmax.
 
@@ -39,7 +39,7 @@ class OnnxClassifier:
         """
         self._learnt = LearntAttribute(attribute, labels, window_s, batch)
         self._input, self._is_normalized, self._is_probability = input, is_normalized, is_probability
-        self._model = OnnxModel(weights, inputs=(input,), hint=HINT, provider=provider, threads=threads)
+        self._model = OnnxModel(weights, inputs=(input,), hint=HINT, **runtime)
         given = self._score(np.zeros((1, int(window_s * 16_000)), dtype=np.float32)).shape
         if given != (1, len(self._learnt.labels)):
             raise EngineUnusable(f"{weights} gives scores of shape {given} for {len(self._learnt.labels)} labels: correct the model's labels.")

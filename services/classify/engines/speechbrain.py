@@ -41,13 +41,14 @@ class SpeechbrainClassifier:
         batch: int = 8,
         provider: str = "cpu",
         threads: int = 1,
+        gpu_memory_mb: int = 0,
     ) -> None:
         """``weights`` is a folder with ``embedding_model`` and ``classifier``, each ``.safetensors`` or ``.ckpt``.
 
         Raises ``EngineUnusable`` for weights that do not fit.
         """
         torch.set_num_threads(threads)
-        self._device, self._note = device_for(provider)
+        self._device, self._note = device_for(provider, gpu_memory_mb)
         self._learnt = LearntAttribute(attribute, labels, window_s, batch if self._device != "cpu" else 1)
         sizes = [channels] * 4 + [3 * channels]
         network = ECAPA_TDNN(mels, channels=sizes, attention_channels=attention, lin_neurons=neurons)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -34,7 +35,7 @@ class DeepFilterNetSuppressor:
 
     delay_samples = DELAY_SAMPLES
 
-    def __init__(self, weights: Path, model_digest: str = "", provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, weights: Path, model_digest: str = "", **runtime: Any) -> None:
         """``weights`` is a folder with the graph and ``initial_states.npz``. Raises ``EngineUnusable`` for others or none."""
         try:
             with np.load(weights / STATES, allow_pickle=False) as saved:
@@ -42,7 +43,7 @@ class DeepFilterNetSuppressor:
         except (OSError, ValueError, BadZipFile) as error:
             raise EngineUnusable(f"{weights / STATES} cannot be read as the states a session begins with: {HINT}.") from error
         names = [name.removeprefix("network_") for name in begin]
-        self._model = OnnxModel(weights / GRAPH, inputs=("input_frame", *names), hint=HINT, provider=provider, threads=threads)
+        self._model = OnnxModel(weights / GRAPH, inputs=("input_frame", *names), hint=HINT, **runtime)
         self._order = [name for name in self._model.input_shapes if name != "input_frame"]  # as they come out
         self._begin, frame = begin, self._model.input_shapes["input_frame"]
         if len(frame) != 1 or not isinstance(frame[0], int) or not 0 < frame[0] <= LONGEST_FRAME:

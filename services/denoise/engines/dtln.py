@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,10 +30,10 @@ class DtlnSuppressor:
 
     delay_samples = DELAY_SAMPLES
 
-    def __init__(self, weights: Path, model_digest: str = "", provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, weights: Path, model_digest: str = "", **runtime: Any) -> None:
         """``weights`` is the folder with ``model_1.onnx`` and ``model_2.onnx``. Raises ``EngineUnusable`` for others or none."""
-        self._spectral = OnnxModel(weights / "model_1.onnx", inputs=("input_2", "input_3"), hint=HINT, provider=provider, threads=threads)
-        self._learnt = OnnxModel(weights / "model_2.onnx", inputs=("input_4", "input_5"), hint=HINT, provider=provider, threads=threads)
+        self._spectral = OnnxModel(weights / "model_1.onnx", inputs=("input_2", "input_3"), hint=HINT, **runtime)
+        self._learnt = OnnxModel(weights / "model_2.onnx", inputs=("input_4", "input_5"), hint=HINT, **runtime)
         self.engine = Engine("dtln", "1", model_digest)
 
     def open(self) -> State:

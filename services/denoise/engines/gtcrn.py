@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,9 @@ class GtcrnSuppressor:
 
     delay_samples = DELAY_SAMPLES
 
-    def __init__(self, weights: Path, model_digest: str = "", provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, weights: Path, model_digest: str = "", **runtime: Any) -> None:
         """``weights`` is ``gtcrn_simple.onnx``. Raises ``EngineUnusable`` for another file or none."""
-        self._model = OnnxModel(weights, inputs=("mix", *CACHES), hint=HINT, provider=provider, threads=threads)
+        self._model = OnnxModel(weights, inputs=("mix", *CACHES), hint=HINT, **runtime)
         self.engine = Engine("gtcrn", "1", model_digest)
 
     def open(self) -> State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,10 @@ class SileroDetector:
     ONNX Runtime's CPU kernels gave the same bits for a row in every batch size from 1 to 64; the contract tests hold it to that.
     """
 
-    def __init__(self, weights: Path, model_digest: str = "", provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, weights: Path, model_digest: str = "", **runtime: Any) -> None:
         """Raises ``EngineUnusable`` for weights that cannot be read or are another model's."""
         hint = "run 'voxrelay models pull silero-vad'"
-        self._model = OnnxModel(weights, inputs=("input", "state", "sr"), hint=hint, provider=provider, threads=threads)
+        self._model = OnnxModel(weights, inputs=("input", "state", "sr"), hint=hint, **runtime)
         self._rate = np.array(SAMPLE_RATE_HZ, dtype=np.int64)
         self.engine = Engine("silero", "6.2", model_digest)
 

@@ -45,7 +45,7 @@ class Ge2eEmbedder:
     step_samples = FRAMES * HOP_SAMPLES * 3 // 8
     dimensions = DIMENSIONS
 
-    def __init__(self, weights: Path, model_digest: str = "") -> None:
+    def __init__(self, weights: Path, model_digest: str = "", threshold: float = 0.37, threshold_when_told: float = 0.30) -> None:
         """Raises ``EngineUnusable`` for weights that cannot be read or are another model's."""
         try:
             tensors = read_torch_weights(weights, "model_state")
@@ -56,6 +56,7 @@ class Ge2eEmbedder:
         self._offset = _tensor(tensors, "linear.bias", (DIMENSIONS,), weights)
         self._mel = _mel_filters()
         self._taper = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SPECTRUM_SAMPLES) / SPECTRUM_SAMPLES)).astype(np.float32)
+        self.threshold, self.threshold_when_told = threshold, threshold_when_told
         self.engine = Engine("ge2e", "resemblyzer-0.1.4", model_digest)
 
     def embed(self, windows: Float32Array) -> Float32Array:

@@ -9,44 +9,29 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
 
-import numpy as np  # after the telemetry is off
-import torch
+import torch  # after the telemetry is off
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.embedding import WeSpeakerResNet34
 
-from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
+from services.diarize.engines.torch_embedder import TorchEmbedder
 from voxrelay.events import Engine
-from voxrelay.torch_checkpoints import device_for, prepared, read_checkpoint, rows_through
+from voxrelay.torch_checkpoints import prepared, read_checkpoint
 
-WINDOW_S = 1.5
 PLAIN = (Specifications, Problem, Resolution, torch.torch_version.TorchVersion)  # what checkpoints of pyannote hold beside tensors: data alone
+DIMENSIONS = 256
 
 
-class WeSpeakerEmbedder:
-    """1.5 s windows. One by one on a CPU, where the bits of a row would depend on how many there are; in batches on a GPU."""
-
-    window_samples = int(WINDOW_S * SAMPLE_RATE_HZ)
-    step_samples = window_samples // 2
-    dimensions = 256
-
-    def __init__(self, weights: Path, model_digest: str = "", provider: str = "cpu", threads: int = 1, batch: int = 32) -> None:
-        """``weights`` is ``pytorch_model.bin``. Raises ``EngineUnusable`` for weights that do not fit."""
-        torch.set_num_threads(threads)
-        self._device, self._note = device_for(provider)
+class WeSpeakerEmbedder(TorchEmbedder):
+    def __init__(self, weights: Path, model_digest: str = "", **shared: Any) -> None:
+        """``weights`` is ``pytorch_model.bin``; ``shared`` is of ``TorchEmbedder``. Raises ``EngineUnusable`` for weights that do not fit."""
+        super().__init__(Engine("pyannote", version("pyannote.audio"), model_digest), DIMENSIONS, **shared)
         tensors = read_checkpoint(weights, "state_dict", PLAIN)
         self._network = prepared(WeSpeakerResNet34(), tensors, weights, self._device)
-        self._through = rows_through(self._directions, self.dimensions, batch if self._device != "cpu" else 1)
-        self.engine = Engine("pyannote", version("pyannote.audio"), model_digest)
 
-    def embed(self, windows: Float32Array) -> Float32Array:
-        return self._through(windows)
-
-    def check(self) -> str | None:
-        return self._note or None
-
-    def _directions(self, windows: Float32Array) -> Float32Array:
-        with torch.inference_mode():
-            return np.asarray(self._network(torch.from_numpy(windows[:, None]).to(self._device)).cpu().numpy(), dtype=np.float32)
+    def _network_of(self, windows: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self._network(windows[:, None])
+        return vectors

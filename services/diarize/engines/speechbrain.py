@@ -9,26 +9,19 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from speechbrain.lobes.features import Fbank
 from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.processing.features import InputNormalization
 
-from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array
+from services.diarize.engines.torch_embedder import TorchEmbedder
 from voxrelay.events import Engine
-from voxrelay.torch_checkpoints import device_for, prepared, read_checkpoint, rows_through
-
-WINDOW_S = 1.5
+from voxrelay.torch_checkpoints import prepared, read_checkpoint
 
 
-class EcapaEmbedder:
-    """1.5 s windows. One by one on a CPU, where the bits of a row would depend on how many there are; in batches on a GPU."""
-
-    window_samples = int(WINDOW_S * SAMPLE_RATE_HZ)
-    step_samples = window_samples // 2
-
+class EcapaEmbedder(TorchEmbedder):
     def __init__(
         self,
         weights: Path,
@@ -37,29 +30,19 @@ class EcapaEmbedder:
         channels: int = 1024,
         attention: int = 128,
         neurons: int = 192,
-        provider: str = "cpu",
-        threads: int = 1,
-        batch: int = 32,
+        **shared: Any,
     ) -> None:
-        """``weights`` is ``embedding_model.ckpt``. Raises ``EngineUnusable`` for weights that do not fit."""
-        torch.set_num_threads(threads)
-        self._device, self._note = device_for(provider)
+        """``weights`` is ``embedding_model``, ``.ckpt`` or ``.safetensors``; ``shared`` is of ``TorchEmbedder``.
+
+        Raises ``EngineUnusable`` for weights that do not fit.
+        """
+        super().__init__(Engine("speechbrain", version("speechbrain"), model_digest), neurons, **shared)
         network = ECAPA_TDNN(mels, channels=[channels] * 4 + [3 * channels], attention_channels=attention, lin_neurons=neurons)
         self._network = prepared(network, read_checkpoint(weights), weights, self._device)
         self._features = Fbank(n_mels=mels).to(self._device)
         self._normalize = InputNormalization(norm_type="sentence", std_norm=False).to(self._device)
-        self._through = rows_through(self._directions, neurons, batch if self._device != "cpu" else 1)
-        self.dimensions = neurons
-        self.engine = Engine("speechbrain", version("speechbrain"), model_digest)
 
-    def embed(self, windows: Float32Array) -> Float32Array:
-        return self._through(windows)
-
-    def check(self) -> str | None:
-        return self._note or None
-
-    def _directions(self, windows: Float32Array) -> Float32Array:
-        with torch.inference_mode():
-            whole = torch.ones(len(windows), device=self._device)
-            heard = self._normalize(self._features(torch.from_numpy(windows).to(self._device)), whole)
-            return np.asarray(self._network(heard, whole).squeeze(1).cpu().numpy(), dtype=np.float32)
+    def _network_of(self, windows: torch.Tensor) -> torch.Tensor:
+        whole = torch.ones(len(windows), device=self._device)
+        vectors: torch.Tensor = self._network(self._normalize(self._features(windows), whole), whole).squeeze(1)
+        return vectors

@@ -41,7 +41,7 @@ class PiperSynthesizer:
     times, so a word's place is estimated from the share of the text that comes before it.
     """
 
-    def __init__(self, weights: Path, model_digest: str = "", workers: int = 1, provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, weights: Path, model_digest: str = "", workers: int = 1, **runtime: Any) -> None:
         """``weights`` is a folder with ``NAME.onnx`` and ``NAME.onnx.json``. Raises ``EngineUnusable`` where they are not, or cannot be used."""
         facts = _facts(weights)
         try:
@@ -58,7 +58,7 @@ class PiperSynthesizer:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EngineUnusable(f"{weights} does not describe its voice as Piper does: {HINT}.") from error
         inputs = ("input", "input_lengths", "scales", *(("sid",) if several else ()))
-        self._model = OnnxModel(next(weights.glob("*.onnx")), inputs=inputs, hint=HINT, provider=provider, threads=threads)
+        self._model = OnnxModel(next(weights.glob("*.onnx")), inputs=inputs, hint=HINT, **runtime)
         try:
             self._workers = Workers(PHONEMES, 1, TIMEOUT_S, voice=voice)
         except WorkerFailed as error:

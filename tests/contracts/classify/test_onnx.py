@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.classify.compose import configured_acoustic
 from services.classify.engine import ACOUSTIC_ENGINES
-from services.classify.settings import ClassifySettings
 from tests.contracts.classify.tiny_models import LABELS, build_tiny_classifier
 from voxrelay.audio import Float32Array
 from voxrelay.engines import EngineUnusable, load
 from voxrelay.errors import Unavailable
-from voxrelay.models.catalogue import ModelEntry
-from voxrelay.models.registry import ModelRegistry
-from voxrelay.settings import PlatformSettings
 
 NOISE = np.asarray(np.random.default_rng(3).normal(size=150_000) * 0.1, dtype=np.float32)
 
@@ -95,17 +90,3 @@ def test_what_does_not_fit_is_refused_in_a_sentence(options: dict[str, Any], sai
     path = build_tiny_classifier(tmp_path / "model.onnx")
     with pytest.raises(EngineUnusable, match=said):
         made(path, **options)
-
-
-def test_the_service_takes_a_model_of_ones_own_from_the_registry(tmp_path: Path) -> None:
-    build_tiny_classifier(tmp_path / "model.onnx")
-    entry = ModelEntry(
-        "mood", "classify", "onnx", f"folder:{tmp_path / 'model.onnx'}", "Apache-2.0", "tiny", options={"attribute": "emotion", "labels": LABELS}
-    )
-    platform = PlatformSettings(models=tmp_path / "models")
-    added = ModelRegistry(platform.models).add(entry)
-    classifier = configured_acoustic(platform, ClassifySettings(acoustic_engine="onnx", model="mood"))
-    assert of(classifier, NOISE).value in LABELS
-    assert classifier.engine.model_digest == added.digest
-    with pytest.raises(EngineUnusable, match="VOXRELAY_CLASSIFY_MODEL"):
-        configured_acoustic(platform, ClassifySettings(acoustic_engine="onnx"))

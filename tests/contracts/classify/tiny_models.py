@@ -52,8 +52,8 @@ def build_tiny_classifier(path: Path, labels: int = 4) -> Path:
     return path
 
 
-def build_random_ecapa(folder: Path) -> Path:
-    """``embedding_model.safetensors``, as one converts it, and ``classifier.ckpt``, as SpeechBrain writes it, of four labels."""
+def build_random_ecapa(folder: Path, classifier: str = "classifier.ckpt") -> Path:
+    """``embedding_model.safetensors``, as one converts it, and the classifier of four labels, so or as SpeechBrain writes it."""
     pytest.importorskip("speechbrain", reason="SpeechBrain is not installed: make test-engines")
     import torch
     from safetensors.torch import save_file
@@ -62,5 +62,6 @@ def build_random_ecapa(folder: Path) -> Path:
     torch.manual_seed(0)
     network = ECAPA_TDNN(80, channels=[64, 64, 64, 64, 192], attention_channels=16, lin_neurons=192)
     save_file(network.state_dict(), folder / "embedding_model.safetensors")
-    torch.save(Classifier(192, out_neurons=4).state_dict(), folder / "classifier.ckpt")
+    decide = Classifier(192, out_neurons=4).state_dict()
+    (save_file if classifier.endswith(".safetensors") else torch.save)(decide, folder / classifier)
     return folder

@@ -32,6 +32,7 @@ class ScriptedEmbedder:
     window_samples = 8 * CHUNK
     step_samples = 4 * CHUNK
     dimensions = DIMENSIONS
+    threshold, threshold_when_told = 0.5, 0.4
 
     def __init__(self) -> None:
         self.calls: list[int] = []

@@ -82,8 +82,8 @@ def test_the_order_of_rows_changes_nothing() -> None:
     random = np.random.default_rng(4)
     sums = windows_of(random.integers(0, 4, 60).tolist(), spread=0.9)
     order = random.permutation(60)
-    groups = cluster(evidence_of(sums), ClusterRules(0.6))
-    turned = cluster(evidence_of(sums[order]), ClusterRules(0.6))
+    groups = cluster(evidence_of(sums), ClusterRules(0.6, 0.6))
+    turned = cluster(evidence_of(sums[order]), ClusterRules(0.6, 0.6))
     assert _partition(groups) == {frozenset(order[list(group)].tolist()) for group in _partition(turned)}
 
 

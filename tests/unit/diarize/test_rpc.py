@@ -23,7 +23,7 @@ SECOND = SAMPLE_RATE_HZ
 
 @pytest.fixture(scope="module")
 def diarization() -> Iterator[Any]:
-    server = RpcServer("127.0.0.1", 0, [partial(add, slot=EngineSlot("diarize", ScriptedEmbedder()), rules=ClusterRules(0.5, 0.4))])
+    server = RpcServer("127.0.0.1", 0, [partial(add, slot=EngineSlot("diarize", ScriptedEmbedder()), rules=lambda _: ClusterRules(0.5, 0.4))])
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield services_pb2_grpc.DiarizationStub(channel)

@@ -24,7 +24,7 @@ def payloads(events: Iterable[Event], session_id: str = "s") -> list[Payload]:
 
 
 def stage_of(embedder: ScriptedEmbedder, memory: Memory | None = None) -> DiarizeStage:
-    return DiarizeStage(EngineSlot("diarize", embedder), rules=ClusterRules(0.5, 0.4, 2 * SAMPLE_RATE_HZ), memory=memory)
+    return DiarizeStage(EngineSlot("diarize", embedder), rules=lambda _: ClusterRules(0.5, 0.4, 2 * SAMPLE_RATE_HZ), memory=memory)
 
 
 def run(parts: Sequence[Payload], memory: Memory | None = None) -> list[Payload]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from services.denoise.boundaries import BoundaryRules
 from services.denoise.levels import StrengthRule
 from services.denoise.session import FrontEnd
 from services.denoise.stage import DenoiseStage
+from services.diarize.clustering import ClusterRules
 from services.diarize.stage import DiarizeStage
 from services.synth.engine import Mark, Spoken, Voice
 from services.synth.stage import SynthStage
@@ -199,7 +201,7 @@ def _requests() -> tuple[Sequence[Payload], Sequence[Payload]]:
 TASKS = (
     Task("denoise", topology.DENOISE, Suppressor, _denoise, _received, True),
     Task("voice-activity", topology.DENOISE, Detector, _denoise, _received, True),
-    Task("diarize", topology.DIARIZE, Embedder, DiarizeStage, _utterances, True),
+    Task("diarize", topology.DIARIZE, Embedder, partial(DiarizeStage, rules=lambda _: ClusterRules(0.5, 0.4)), _utterances, True),
     Task("transcribe", topology.TRANSCRIBE, Transcriber, TranscribeStage, _utterances, False),
     Task("classify", topology.CLASSIFY, Classifier, AcousticStage, _utterances, False),
     Task("classify-text", topology.CLASSIFY_TEXT, Classifier, TextStage, _transcripts, False),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -66,11 +67,17 @@ def distinct(bus: MemoryBus, topic: str) -> dict[str, list[tuple[int, str, Paylo
     return {session: list(items.values()) for session, items in seen.items()}
 
 
-def run_until_idle(bus: MemoryBus | FaultyBus, stage: CountingStage, **options: int) -> StageRunner:
-    """Runs in this thread until everything has been read; what the runner raises comes through."""
+def run_until_idle(bus: MemoryBus | FaultyBus, stage: CountingStage, waits: list[float | None] | None = None, **options: Any) -> StageRunner:
+    """Runs in this thread until everything has been read; what the runner raises comes through. ``waits`` is told for how long it would wait."""
     runner = StageRunner(bus, DENOISE, "live", stage, checkpoint_every=8, **options)
     stop = threading.Event()
-    stop.wait = lambda timeout=None: stop.is_set()  # type: ignore[method-assign]  # no real waiting
+
+    def wait(timeout: float | None = None) -> bool:
+        if waits is not None:
+            waits.append(timeout)
+        return stop.is_set()
+
+    stop.wait = wait  # type: ignore[method-assign]  # no real waiting
     idle = 0
     turn = runner._turn
 
@@ -224,6 +231,30 @@ def test_a_second_member_takes_partitions_over_in_mid_session(undisturbed) -> No
     stops[1].set()
     threads[1].join()
     assert_same(bus, undisturbed)
+
+
+class SizedStage(CountingStage):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def process(self, batch: Sequence[Event]) -> Iterator[Event]:
+        self.sizes.append(len(batch))
+        return super().process(batch)
+
+
+def test_a_batch_has_its_most_and_a_wait_lies_between_two(undisturbed) -> None:  # type: ignore[no-untyped-def]
+    bus, stage, waits = make_bus(), SizedStage(), list[float | None]()
+    feed_many(bus)
+    run_until_idle(bus, stage, waits, batch_events=7, batch_wait_s=0.25)
+    assert max(stage.sizes) == 7
+    assert waits == [0.25] * len(stage.sizes)  # none while there is nothing
+    assert_same(bus, undisturbed)
+    freely, unlimited = list[float | None](), SizedStage()
+    bus = make_bus()
+    feed_many(bus)
+    run_until_idle(bus, unlimited, freely)
+    assert (freely, len(unlimited.sizes)) == ([], 1)
 
 
 def test_a_session_nobody_feeds_is_ended_in_band() -> None:
