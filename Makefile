@@ -129,8 +129,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-<<<<<<< HEAD
-.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos soak helm-test helm-cluster-test images-check evaluate bench rolling observe clean
-=======
-.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling doctor-tried observe clean
->>>>>>> main
+.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos soak helm-test helm-cluster-test images-check evaluate bench rolling doctor-tried observe clean
