@@ -104,6 +104,9 @@ images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every i
 chaos: $(VENV)/dev.stamp ## a bounded fault campaign over a cluster of its own, under ten minutes; ARGS="--repeat 20 --sessions 50 --engine digest" is the long run
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
+soak: $(VENV)/dev.stamp ## half an hour of callers who come and go: does memory grow, does anything get later; ARGS="--minutes 360" is a night
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
 evaluate: $(VENV)/dev.stamp ## how good the engines are, on ../shared/eval, into docs/quality.md; ARGS='--only words' for a part
 	@$(PIP) -e '.[pesq]' || echo "pesq cannot be compiled here: PESQ is left out."
 	@$(BIN)/python -m evaluation.quality_page $(ARGS)
@@ -126,4 +129,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling doctor-tried observe clean
+.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos soak helm-test helm-cluster-test images-check evaluate bench rolling doctor-tried observe clean
