@@ -116,6 +116,9 @@ bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engin
 rolling: $(VENV)/dev.stamp services ## every service restarted, one after another, under 50 live calls; ARGS='--sessions 10' for fewer
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.rolling $(ARGS)
 
+doctor-tried: $(VENV)/dev.stamp services ## what voxrelay doctor says of the platform over real services, sound and broken in eighteen ways
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/doctor_tried.py --root $(abspath $(SERVICES_ROOT)) $(ARGS)
+
 observe: $(VENV)/dev.stamp services ## the platform over Kafka under load, watched by a real Prometheus: every dashboard query and alert asked
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python scripts/observe $(ARGS)
 
@@ -123,4 +126,4 @@ clean: ## stop the services and remove what was made here
 	@-scripts/services stop --wipe --root $(SERVICES_ROOT)
 	@rm -rf $(VENV) .data build dist *.egg-info
 
-.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling observe clean
+.PHONY: help setup run test test-engines lint check fast-tests fmt services stack fuzz chaos helm-test helm-cluster-test images-check evaluate bench rolling doctor-tried observe clean

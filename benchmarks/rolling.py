@@ -22,7 +22,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -90,20 +90,46 @@ class Caller:
         return self.is_closed and [word for _, _, word in self.finals] == words
 
 
-async def roll(stacks: list[Any], spans: list[tuple[str, float, float]]) -> None:
+class Span(NamedTuple):
+    """What was under way, and how much of the machine was at work in that time (0 to 1)."""
+
+    name: str
+    begun: float
+    ended: float
+    busy: float
+
+
+class Watch:
+    """From its making to ``span``."""
+
+    def __init__(self) -> None:
+        self._begun, self._work = time.monotonic(), _machine_work()
+
+    def span(self, name: str) -> Span:
+        busy, total = (now - before for now, before in zip(_machine_work(), self._work, strict=True))
+        return Span(name, self._begun, time.monotonic(), busy / total if total else 0.0)
+
+
+def _machine_work() -> tuple[float, float]:
+    """Ticks of all cores since the machine started: at work, and in all."""
+    ticks = [float(word) for word in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+async def roll(stacks: list[Any], spans: list[Span]) -> None:
     """Everything once; when each was under way goes into ``spans``."""
     for name in (*BESIDE, *ON_THE_WAY):
         for stack in stacks:
             if name in stack.services:
-                begun = time.monotonic()
+                watch = Watch()
                 await asyncio.to_thread(stack.stop, name)
                 stack.restart(name)
                 await asyncio.to_thread(stack.wait_ready, name)
                 await asyncio.sleep(SETTLE_S)
-                spans.append((name, begun, time.monotonic()))
+                spans.append(watch.span(name))
 
 
-async def measure(stacks: list[Any], sessions: int) -> tuple[list[Caller], list[tuple[str, float, float]]]:
+async def measure(stacks: list[Any], sessions: int) -> tuple[list[Caller], list[Span]]:
     addresses = [stack.url.replace("http", "ws", 1) for stack in stacks]
     chance = random.Random(1)
     words_only = {"diarize": "false", "attributes": "false", "keep_audio": "false"}
@@ -111,10 +137,10 @@ async def measure(stacks: list[Any], sessions: int) -> tuple[list[Caller], list[
         Caller(number, LiveCall(lambda: chance.choice(addresses), SAMPLE_RATE_HZ, parameters=words_only, patience_s=PATIENCE_S))
         for number in range(sessions)
     ]
-    over, spans = asyncio.Event(), [("before", time.monotonic(), 0.0)]
+    over, watch = asyncio.Event(), Watch()
     tasks = [asyncio.create_task(step) for caller in callers for step in (caller.talk(over), caller.listen())]
     await asyncio.sleep(2 * SETTLE_S)
-    spans[0] = ("before", spans[0][1], time.monotonic())
+    spans = [watch.span("before")]
     await roll(stacks, spans)
     over.set()
     await asyncio.gather(*tasks)
@@ -136,8 +162,10 @@ def kept(url: str, callers: list[Caller]) -> int:
     return len(complete)
 
 
-def _row(name: str, delays: list[float]) -> list[Any]:
-    return [name, len(delays), *(round(percentile(delays, share) * 1000) if delays else "" for share in (0.5, 0.99, 1.0))]
+def _row(name: str, delays: list[float], spans: list[Span]) -> list[Any]:
+    figures = [round(percentile(delays, share) * 1000) if delays else "" for share in (0.5, 0.99, 1.0)]
+    busy = [span.busy for span in spans if name in (span.name, "all")]
+    return [name, len(delays), *figures, f"{sum(busy) / len(busy):.0%}" if busy else ""]
 
 
 def main() -> None:
@@ -165,11 +193,13 @@ def main() -> None:
     by_service: dict[str, list[float]] = defaultdict(list)
     for caller in callers:
         for came, delay, _ in caller.finals:
-            by_service[next((name for name, begun, ended in spans if begun <= came < ended), "after")].append(delay)
+            by_service[next((span.name for span in spans if span.begun <= came < span.ended), "after")].append(delay)
     everything = [delay for delays in by_service.values() for delay in delays]
-    rows = [_row(name, by_service[name]) for name in ("before", *BESIDE, *ON_THE_WAY, "after")] + [_row("all", everything)]
+    rows = [_row(name, by_service[name], spans) for name in ("before", *BESIDE, *ON_THE_WAY, "after")] + [_row("all", everything, spans)]
     print_table(
-        f"{arguments.sessions} live calls while everything is restarted: delay of finals, ms", ("under way", "finals", "p50", "p99", "longest"), rows
+        f"{arguments.sessions} live calls while everything is restarted: delay of finals, ms",
+        ("under way", "finals", "p50", "p99", "longest", "machine busy"),
+        rows,
     )
     whole = sum(caller.is_whole for caller in callers)
     connections = sum(caller.live.connections for caller in callers)

@@ -1,4 +1,7 @@
-"""``python -m services.engines``: the engines that the settings name, and whether their libraries can be loaded, as JSON. Nothing is started."""
+"""``python -m services.engines``: the engines that the settings name, with the models they take, and whether their libraries can be loaded, as JSON.
+
+Nothing is started.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,19 @@ from typing import NamedTuple
 from services.classify.engine import ACOUSTIC_ENGINES, TEXT_ENGINES
 from services.classify.engine import EXTRAS as CLASSIFY_EXTRAS
 from services.classify.settings import ClassifySettings
+from services.denoise.compose import WITH_WEIGHTS as SUPPRESSOR_MODELS
 from services.denoise.engine import DETECTORS
 from services.denoise.engine import ENGINES as SUPPRESSORS
 from services.denoise.settings import DenoiseSettings
+from services.diarize.compose import RECOMMENDED as EMBEDDER_MODELS
 from services.diarize.engine import ENGINES as EMBEDDERS
 from services.diarize.engine import EXTRAS as DIARIZE_EXTRAS
 from services.diarize.settings import DiarizeSettings
+from services.synth.compose import RECOMMENDED as SYNTHESIZER_MODELS
 from services.synth.engine import ENGINES as SYNTHESIZERS
 from services.synth.engine import EXTRAS as SYNTH_EXTRAS
 from services.synth.settings import SynthSettings
+from services.transcribe.compose import RECOMMENDED as TRANSCRIBER_MODELS
 from services.transcribe.engine import ENGINES as TRANSCRIBERS
 from services.transcribe.engine import EXTRAS as TRANSCRIBE_EXTRAS
 from services.transcribe.settings import TranscribeSettings
@@ -29,30 +36,37 @@ EXTRAS = {**CLASSIFY_EXTRAS, **DIARIZE_EXTRAS, **TRANSCRIBE_EXTRAS, **SYNTH_EXTR
 
 
 class Choice(NamedTuple):
-    """Where an engine is chosen: a setting of a service, one of a table; ``extra`` brings its library."""
+    """Where an engine is chosen: a setting of a service, one of a table; ``extra`` brings its library.
+
+    ``model_setting`` names the engine's model; where it is empty, ``models`` has the one an engine takes. An engine in neither takes none.
+    """
 
     capability: str
     settings: type[Settings]
     setting: str
     table: Mapping[str, str]
     extra: str
+    model_setting: str = ""
+    models: Mapping[str, str] = {}
 
 
 CHOICES = (
-    Choice("denoise", DenoiseSettings, "engine", SUPPRESSORS, "denoise"),
-    Choice("speech detection", DenoiseSettings, "detector", DETECTORS, "denoise"),
-    Choice("diarize", DiarizeSettings, "engine", EMBEDDERS, "diarize"),
-    Choice("transcribe", TranscribeSettings, "engine", TRANSCRIBERS, "transcribe"),
-    Choice("classify", ClassifySettings, "acoustic_engine", ACOUSTIC_ENGINES, "classify"),
+    Choice("denoise", DenoiseSettings, "engine", SUPPRESSORS, "denoise", "model", SUPPRESSOR_MODELS),
+    Choice("speech detection", DenoiseSettings, "detector", DETECTORS, "denoise", "detector_model"),
+    Choice("diarize", DiarizeSettings, "engine", EMBEDDERS, "diarize", "model", EMBEDDER_MODELS),
+    Choice("transcribe", TranscribeSettings, "engine", TRANSCRIBERS, "transcribe", "model", TRANSCRIBER_MODELS),
+    Choice("classify", ClassifySettings, "acoustic_engine", ACOUSTIC_ENGINES, "classify", "model"),
     Choice("classify", ClassifySettings, "text_engine", TEXT_ENGINES, "classify"),
-    Choice("synth", SynthSettings, "engine", SYNTHESIZERS, "synth"),
+    Choice("synth", SynthSettings, "engine", SYNTHESIZERS, "synth", "model", SYNTHESIZER_MODELS),
 )
 
 
 def engines_in_use() -> Iterator[dict[str, str]]:
-    """Each with the sentence that says what is wrong, or an empty one."""
+    """Each with its model, or an empty name, and the sentence that says what is wrong, or an empty one."""
     for choice in CHOICES:
-        name = str(getattr(load_settings(choice.settings), choice.setting))
+        settings = load_settings(choice.settings)
+        name = str(getattr(settings, choice.setting))
+        model = str(getattr(settings, choice.model_setting, "")) or choice.models.get(name, "")
         problem = ""
         try:
             adapter(choice.capability, choice.table, name, extra=EXTRAS.get(name, choice.extra))
@@ -60,7 +74,7 @@ def engines_in_use() -> Iterator[dict[str, str]]:
             problem = str(error)
         except (ImportError, OSError) as error:  # a library that is there but broken, or lacks one of the system's
             problem = f"The library of the {choice.capability} engine '{name}' cannot be loaded ({type(error).__name__}): install it anew."
-        yield {"capability": choice.capability, "engine": name, "problem": problem}
+        yield {"capability": choice.capability, "engine": name, "model": model, "problem": problem}
 
 
 if __name__ == "__main__":

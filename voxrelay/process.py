@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 from voxrelay import tracing
 from voxrelay.bus.api import Bus
+from voxrelay.clock import ClockWatch
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Fenced, Unavailable
 from voxrelay.events import Lane
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 DRAIN_S = 30.0
 LOOK_FOR_BROKER_EVERY_S = 2.0
 COLLECT_AFTER = (10_000, 20, 100)  # objects, young collections, middle ones
+LOOK_EVERY_S = 0.5
+MOST_SET_BACK_S = 5.0
+SET_BACK = "The machine's clock was set back and the Kafka client's waits would take as much longer; this process ends, and its restart is exact."
 FENCED = "The log serves another process of this name; this one ends: give each its own VOXRELAY_INSTANCE."
 
 
@@ -149,6 +153,20 @@ def stop_on_signals(stop: threading.Event) -> None:
         signal.signal(number, lambda *_: stop.set())
 
 
+def wait_for_end(stop: threading.Event, has_failed: Callable[[], bool], clock: ClockWatch) -> None:
+    """Returns with ``stop`` or a failure. Over Kafka: when the machine's clock was set back, the process is gone at once, with status 1.
+
+    librdkafka waits for times of day (https://github.com/confluentinc/librdkafka/issues/2145): set back by an hour, its threads sleep for an hour,
+    do not take a lost connection up again, and cannot be ended in order.
+    """
+    while not stop.wait(LOOK_EVERY_S) and not has_failed():
+        set_back_s = clock.set_back_s()
+        if set_back_s > MOST_SET_BACK_S:
+            log.critical(SET_BACK, extra=fields(set_back_s=round(set_back_s, 1)))
+            logging.shutdown()
+            os._exit(1)
+
+
 def spare_collector() -> None:
     """Called once everything is loaded. What is there by now stays: the collector of cycles skips it, and looks at young objects less often.
 
@@ -174,7 +192,7 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
         tracing.configure(platform.traces_endpoint, platform.traces_ratio, name)
         service = compose(platform)
         bus = connect(platform)
-    stop = threading.Event()
+    stop, clock = threading.Event(), ClockWatch()
     stop_on_signals(stop)
     threads = ServiceThreads(bus, platform, [service])
 
@@ -191,8 +209,7 @@ def main(name: str, compose: Callable[[PlatformSettings], Service]) -> None:
         threads.start()
         spare_collector()
         log.info("The service is at work.", extra=fields(service=name, lanes=platform.lanes))
-    while not stop.wait(0.5) and not threads.failed.is_set():
-        pass
+    wait_for_end(stop, threads.failed.is_set, clock)
     log.info("The service ends.", extra=fields(service=name))
     threads.stop()
     if rpc is not None:

@@ -6,6 +6,10 @@ Starts a Kafka cluster, PostgreSQL, an S3 server and the seven services as proce
 while a seeded plan breaks one thing after another, and compares everything the callers heard and everything that was kept. Prints a
 table, writes benchmarks/out/chaos.json and chaos.png; exit status 0 when nothing was lost, doubled or changed, else 1. It needs
 nothing but what ``scripts/services`` needs, and real speech (--data).
+
+    python -m benchmarks.chaos --engine digest --rounds 0 --repeat 20 --sessions 50 --seconds 12 --speed 0.5
+
+is a night on two cores: every kind on every target, alone, with 20 seeds, under 50 callers who speak at half their speed.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +41,7 @@ from benchmarks.report import DATA, OUT, percentile, print_table, write_json  # 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--seed", type=int, default=1, help="decides the plan, and to which gateway each caller goes")
-    found.add_argument("--rounds", type=int, default=3, help="the faults are shared out over so many runs")
+    found.add_argument("--rounds", type=int, default=3, help="the faults are shared out over so many runs; 0: a run for each")
     found.add_argument("--repeat", type=int, default=1, help="the whole plan again with so many seeds, counted up from --seed")
     found.add_argument("--sessions", type=int, default=6)
     found.add_argument("--voices", type=int, default=3, help="different speech; the undisturbed run speaks each once")
@@ -70,24 +75,23 @@ def _kinds(arguments: argparse.Namespace) -> list[str]:
     return [kind for kind in KINDS if kind not in left_out]
 
 
-def run(arguments: argparse.Namespace, folder: Path) -> list[Round]:
+def run(arguments: argparse.Namespace, folder: Path, done: list[Round]) -> None:
+    """All rounds on one start of the platform; each is added to ``done`` when it is over."""
     kinds = _kinds(arguments)
     faults = [(kind, target) for kind, target in every_fault(kinds) if arguments.brokers == 3 or target not in ("kafka-2", "kafka-3")]
     spoken = voices(min(arguments.voices, arguments.sessions), arguments.seconds * arguments.speed, arguments.data)
     modules = {"transcribe": ("benchmarks.chaos.digest",)} if arguments.engine == "digest" else {}
-    done: list[Round] = []
     with Platform(folder, _say, brokers=arguments.brokers, modules=modules, has_clock=not CLOCKS.isdisjoint(kinds)) as platform:
         campaign = Campaign(platform, spoken, arguments.sessions, _say, speed=arguments.speed)
         try:
             campaign.run_undisturbed()
             for repeat in range(arguments.repeat):
                 seed = arguments.seed + repeat
-                for number, hand in enumerate(deal(seed, arguments.rounds, faults)):
-                    run_seed = seed * 100 + number
+                for number, hand in enumerate(deal(seed, arguments.rounds or len(faults), faults)):
+                    run_seed = seed * 1000 + number
                     done.append(campaign.run(run_seed, plan(run_seed, campaign.duration_s, hand)))
         finally:
             campaign.close()
-    return done
 
 
 def report(done: Sequence[Round], arguments: argparse.Namespace) -> bool:
@@ -96,18 +100,20 @@ def report(done: Sequence[Round], arguments: argparse.Namespace) -> bool:
     for one in done:
         total.add(one.verdict)
     is_clean = bool(done) and all(one.is_clean for one in done)
-    counts: dict[str, int] = {}
-    for one in done:
-        for struck in one.struck:
-            counts[struck.fault.kind] = counts.get(struck.fault.kind, 0) + 1
-    print_table("faults", ["kind", "what", "times"], [[kind, KINDS[kind].what, times] for kind, times in counts.items()])
+    counts = Counter(struck.fault.kind for one in done for struck in one.struck)
+    rounds = Counter(kind for one in done for kind in {struck.fault.kind for struck in one.struck})
+    print_table(
+        f"faults, each while {arguments.sessions} people spoke",
+        ["kind", "what", "times", "in rounds"],
+        [[kind, KINDS[kind].what, times, rounds[kind]] for kind, times in counts.items()],
+    )
     print_table("held against the undisturbed run", ["what", "compared", "lost", "doubled", "changed"], total.rows())
     for one in done:
         for difference in one.verdict.differences[:20]:
             print(f"  seed {one.seed}, caller {difference.session + 1}: {difference.kind} {difference.what}: {difference.key}")
         for problem in one.problems:
             print(f"  seed {one.seed}: {problem}")
-    waits = [wait for one in done for outcome in one.outcomes for _, wait in outcome.heard.waits_s]
+    waits = [wait for one in done for caller in one.callers for _, wait in caller.waits_s]
     lost, doubled, changed = (sum(row[column] for row in total.rows()) for column in (2, 3, 4))
     outcome = f"{lost} lost, {doubled} doubled, {changed} changed"
     print(f"\n{'PASSED' if is_clean else 'FAILED'}: {outcome}; {len(waits)} finals under {sum(counts.values())} faults")
@@ -128,16 +134,16 @@ def report(done: Sequence[Round], arguments: argparse.Namespace) -> bool:
                 "differences": [asdict(difference) for difference in one.verdict.differences],
                 "faults": [asdict(struck.fault) | {"began_s": struck.began_s, "ended_s": struck.ended_s} for struck in one.struck],
                 "callers": [
-                    {"voice": outcome.heard.voice, "connections": outcome.heard.connections, "finals_s_and_waits_s": outcome.heard.waits_s}
-                    for outcome in one.outcomes
+                    {"voice": caller.voice, "connections": caller.connections, "finals_s_and_waits_s": caller.waits_s} for caller in one.callers
                 ],
             }
             for one in done
         ],
     }
     write_json("chaos", figures)
-    draw(done, OUT / "chaos.png")
-    print(f"drawn: {OUT / 'chaos.png'}")
+    if done:
+        draw(done, OUT / "chaos.png")
+        print(f"drawn: {OUT / 'chaos.png'}")
     return is_clean
 
 
@@ -145,8 +151,12 @@ def main(command_line: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(command_line)
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="voxrelay-chaos-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then too
-    done = run(arguments, folder)
-    is_clean = report(done, arguments)
+    done: list[Round] = []
+    is_clean = False
+    try:
+        run(arguments, folder, done)
+    finally:  # a night that was interrupted has something to tell, too
+        is_clean = report(done, arguments)
     if is_clean and arguments.keep is None:
         shutil.rmtree(folder, ignore_errors=True)
     else:

@@ -54,6 +54,11 @@ class Heard:
         sessions = self.of("session")
         return str(sessions[-1]["session_id"]) if sessions else ""
 
+    def without_words(self) -> Heard:
+        """What figures need. The rest of a night of rounds would fill the memory."""
+        finals = [(at, {"type": "final", "end": message["end"]}) for at, message in self.messages if message["type"] == "final"]
+        return Heard(self.voice, self.began_s, self.speed, finals, self.failure, self.connections)
+
     @property
     def waits_s(self) -> list[tuple[float, float]]:
         """When each final came, and how long after its last word was spoken."""
@@ -61,8 +66,8 @@ class Heard:
 
 
 def voices(count: int, duration_s: float, data: Path = DATA) -> list[Voice]:
-    """Different stretches of real read speech. Raises ``FileNotFoundError`` where there is none."""
-    paths = sorted((data / CLIPS).glob("*.flac"))
+    """Different stretches of real read speech, its readers by turns. Raises ``FileNotFoundError`` where there is none."""
+    paths = sorted((data / CLIPS).glob("*.flac"), key=lambda path: (path.stem.rpartition("-")[2], path.name))  # reader-chapter-number
     if not paths:
         raise FileNotFoundError(f"There is no speech in {data / CLIPS}: say with --data where it is.")
     pause = bytes(int(PAUSE_S * RATE_HZ) * 2)

@@ -16,7 +16,7 @@ from benchmarks.chaos.platform import Platform
 from benchmarks.chaos.stored import Kept, Store
 from benchmarks.chaos.verdict import Outcome, Verdict, judge
 
-STORED_WITHIN_S = 120.0
+STORED_WITHIN_S = 120.0  # of all of a round, after the last has hung up
 LOOK_EVERY_S = 1.0
 LET_GO_S = 0.03  # between two callers' beginnings, so that their chunks do not come all at once
 Say = Callable[[str], None]
@@ -39,7 +39,7 @@ class Round:
     seed: int
     struck: list[Struck] = field(default_factory=list)
     restarts: list[tuple[float, str]] = field(default_factory=list)  # what ended by itself, and when
-    outcomes: list[Outcome] = field(default_factory=list)
+    callers: list[Heard] = field(default_factory=list)  # without what they heard
     verdict: Verdict = field(default_factory=Verdict)
 
     @property
@@ -87,8 +87,9 @@ class Campaign:
         self._say(f"seed {seed}: {len(spoken)} people speak for {self.duration_s:.0f} s, {len(faults)} faults")
         heard = asyncio.run(self._speak(spoken, faults, seed, done.struck, done.restarts))
         self._say(f"seed {seed}: all have hung up; comparing what was kept")
-        done.outcomes = self._keep(heard, self._undisturbed)
-        done.verdict = judge(done.outcomes, self._undisturbed)
+        outcomes = self._keep(heard, self._undisturbed)
+        done.verdict = judge(outcomes, self._undisturbed)
+        done.callers = [one.without_words() for one in heard]
         self._platform.wait_ready()
         self._say(f"seed {seed}: " + ("nothing lost, doubled or changed" if done.is_clean else "NOT what an undisturbed run gave"))
         return done
@@ -139,9 +140,11 @@ class Campaign:
 
     def _keep(self, heard: Sequence[Heard], expected: dict[str, Outcome]) -> list[Outcome]:
         outcomes = []
+        kept_by = time.monotonic() + STORED_WITHIN_S
         for one in heard:
+            left_s = 5.0 if one.failure else max(0.0, kept_by - time.monotonic())
             objects = [key for key in expected[one.voice].kept if key[0] == "objects"] if expected else None
-            kept: Kept = self._store.wait_for(one.session_id, objects, 5.0 if one.failure else STORED_WITHIN_S) if one.session_id else {}
+            kept: Kept = self._store.wait_for(one.session_id, objects, left_s) if one.session_id else {}
             outcomes.append(Outcome(one, kept))
         return outcomes
 

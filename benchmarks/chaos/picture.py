@@ -8,9 +8,12 @@ from pathlib import Path
 from benchmarks.chaos.campaign import Round
 from benchmarks.chaos.faults import KINDS
 
+MOST_ROUNDS = 10
+
 
 def draw(rounds: Sequence[Round], path: Path) -> None:
-    """One pair of panels a round: faults above, finals below."""
+    """One pair of panels a round: faults above, finals below. Of many rounds those that found something come first, and the rest is left out."""
+    rounds = sorted(rounds, key=lambda done: done.is_clean)[:MOST_ROUNDS]
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -28,12 +31,12 @@ def draw(rounds: Sequence[Round], path: Path) -> None:
         above.set_yticks([])
         above.invert_yaxis()
         above.set_title(f"seed {done.seed}: faults, from the break until it was mended", fontsize=9, loc="left")
-        for outcome in done.outcomes:
-            waits = outcome.heard.waits_s
+        for caller in done.callers:
+            waits = caller.waits_s
             below.plot([at for at, _ in waits], [wait for _, wait in waits], marker=".", markersize=4, linewidth=0.6, alpha=0.7)
         below.set_ylabel("final after its\nlast word, s", fontsize=8)
         below.set_xlabel("seconds since the run began, a line a caller", fontsize=8)
-        last_s = max([1.0, *(at for outcome in done.outcomes for at, _ in outcome.heard.messages), *(struck.ended_s for struck in done.struck)])
+        last_s = max([1.0, *(at for caller in done.callers for at, _ in caller.waits_s), *(struck.ended_s for struck in done.struck)])
         for panel in (above, below):
             panel.set_xlim(0, last_s * 1.02)
     figure.tight_layout()

@@ -7,8 +7,9 @@ import threading
 
 from services.gateway.compose import compose
 from voxrelay import tracing
+from voxrelay.clock import ClockWatch
 from voxrelay.engines import EngineUnusable
-from voxrelay.process import or_exit, spare_collector, stop_on_signals
+from voxrelay.process import or_exit, spare_collector, stop_on_signals, wait_for_end
 from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.telemetry import configure_logging, tell_process
 
@@ -22,15 +23,14 @@ def main() -> None:
         raise SystemExit(2)
     from voxrelay.bus.kafka import connect
 
-    stop = threading.Event()
+    stop, clock = threading.Event(), ClockWatch()
     stop_on_signals(stop)
     with or_exit(EngineUnusable, OSError):
         tracing.configure(platform.traces_endpoint, platform.traces_ratio, "gateway")
         server = compose(platform, connect(platform))
         server.start()
     spare_collector()
-    while not stop.wait(0.5) and not server.has_failed:
-        pass
+    wait_for_end(stop, lambda: server.has_failed, clock)
     failed = server.has_failed
     if not failed:
         server.stop()

@@ -6,11 +6,11 @@ sessions have waited for a result that is due. Times in seconds; pure, used on o
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from statistics import median
 
+from voxrelay.clock import steady_time
 from voxrelay.errors import Refused
 from voxrelay.telemetry import LAG_SECONDS
 
@@ -21,7 +21,7 @@ WAITING_SHARE = 10  # one session in so many may wait, for whatever reason of it
 
 
 class Admission:
-    def __init__(self, most_lag_s: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, most_lag_s: float, clock: Callable[[], float] = steady_time) -> None:
         """``clock`` is for who scrapes, on the same event loop: seconds since the epoch."""
         self._most_lag_s = most_lag_s
         LAG_SECONDS.set_function(lambda: self.lag_s(clock()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,9 +14,11 @@ from services.gateway.channel import Channel
 from services.gateway.results import ResultReader
 from services.gateway.sessions import LiveSession, SpeechRequest
 from services.gateway.settings import GatewaySettings
+from services.gateway.shared_reading import SharedReading
 from services.gateway.spans import SessionSpan
 from voxrelay.bus.api import Bus
 from voxrelay.bus.partitioner import partition_of
+from voxrelay.clock import steady_time
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import Event, Lane, SynthesisRequested
 from voxrelay.telemetry import GATEWAY_ROOM, GATEWAY_SESSIONS, RESUMED
@@ -31,9 +32,10 @@ RESUME_WITHIN_S = 40.0
 class SessionHub:
     """Opens sessions, routes results to them, ticks them. One for the gateway; lives on the loop that calls ``start``."""
 
-    def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = steady_time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
         self.admission = Admission(settings.max_lag_s)
+        self._reading = SharedReading(bus)
         GATEWAY_ROOM.set(settings.max_sessions)
         self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them
         self._leaving: set[asyncio.Task[None]] = set()
@@ -59,6 +61,7 @@ class SessionHub:
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self.producer.close)
         await asyncio.gather(*self._leaving)
+        await asyncio.to_thread(self._reading.close)
 
     def check(self) -> None:
         """For /ready."""
@@ -111,7 +114,7 @@ class SessionHub:
     async def _take_over(self, edge: str, caller: Caller, session_id: str, opened_at: float) -> LiveSession:
         here = self._sessions.get(session_id)
         if isinstance(here, LiveSession):
-            if not self._bus.outlives_process or not await here.was_replaced(self._bus, self._partition_of(session_id)):
+            if not self._bus.outlives_process or not await here.was_replaced(self._reading, self._partition_of(session_id)):
                 return here
             await here.make_way()
         self._check_room()
@@ -122,9 +125,10 @@ class SessionHub:
         session.span = span
         GATEWAY_SESSIONS.labels(edge).inc()
         partition = self._partition_of(session_id)
+        self._reader.look_soon()
         try:
             async with asyncio.timeout(RESUME_WITHIN_S):
-                await session.follow(self._bus, partition, opened_at, lambda: partition in self._reader.reading)
+                await session.follow(self._reading, partition, opened_at, lambda: partition in self._reader.reading)
         except (TimeoutError, Unavailable):
             self.drop(session_id)
             raise Refused("NOT_READY", "The log does not give the session's records at the moment; try again.") from None

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 GROUP = "gateway"
 POLL_S = 0.05
 LOOK_AT_GROUP_EVERY_S = 0.5
+LOOK_SOON_S = 0.1
 OUTAGE_PAUSE_S = 0.5
 
 Deliver = Callable[[Sequence[Event]], None]
@@ -42,6 +43,7 @@ class ResultReader:
         self.ready: frozenset[int] = frozenset()  # partitions new sessions may be put into
         self.reading: frozenset[int] = frozenset()  # partitions whose new records arrive
         self.failed = threading.Event()
+        self._is_awaited = threading.Event()
 
     def start(self) -> None:
         self._thread.start()
@@ -49,6 +51,10 @@ class ResultReader:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
+
+    def look_soon(self) -> None:
+        """A session waits for its partition to be read: look at what is in use within ``LOOK_SOON_S`` or little more."""
+        self._is_awaited.set()
 
     def check(self) -> None:
         """For /ready: raises while no partition is owned and read."""
@@ -76,11 +82,12 @@ class ResultReader:
         else:
             return
         reader: Consumer | None = None
-        next_look = 0.0
+        looked = 0.0
         while not self._stop.is_set():
             try:
-                if time.monotonic() >= next_look:
-                    next_look = time.monotonic() + LOOK_AT_GROUP_EVERY_S
+                if time.monotonic() >= looked + (LOOK_SOON_S if self._is_awaited.is_set() else LOOK_AT_GROUP_EVERY_S):
+                    self._is_awaited.clear()
+                    looked = time.monotonic()
                     group.poll(1, 0.0 if reader else POLL_S)
                     reader = self._follow(group, reader)
                 if reader is not None:

@@ -19,9 +19,9 @@ from services.gateway.assembly import Assembly
 from services.gateway.channel import RETRY_S, Channel
 from services.gateway.outbox import Outbox
 from services.gateway.settings import GatewaySettings
+from services.gateway.shared_reading import SharedReading
 from services.gateway.spans import SessionSpan
 from services.gateway.updates import Closed, Failed, Final, Interim, Numbered, Update
-from voxrelay.bus.api import Bus
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import (
     AudioReceived,
@@ -151,10 +151,13 @@ class LiveSession:
 
     def take_audio(self, pcm_s16le: bytes) -> None:
         """As ``send_audio`` where there is room, without waiting."""
-        self._held += pcm_s16le
-        if len(self._held) >= self._least_bytes:
+        is_a_chunk = self._least_bytes <= len(pcm_s16le) <= self._most_bytes and not len(pcm_s16le) % self._frame_bytes
+        if self._held or not is_a_chunk or not self._put(pcm_s16le):
+            self._held += pcm_s16le
+            if len(self._held) < self._least_bytes:
+                return
             self._publish()
-            self._hub.gate.hear(self.id, self.audio_seconds)
+        self._hub.gate.hear(self.id, self.audio_seconds)
 
     async def send_audio(self, pcm_s16le: bytes) -> None:
         """Interleaved samples at the session's rate and channels, any length; an unfinished frame waits for the rest.
@@ -173,11 +176,17 @@ class LiveSession:
     def _publish(self) -> bool:
         """What is held, but for an unfinished frame. False when the log does not take all of it at the moment: the rest stays held."""
         while size := min(self._most_bytes, len(self._held) // self._frame_bytes * self._frame_bytes):
-            if not self._channel.put(AudioReceived(self._frames_sent, bytes(self._held[:size]))):
+            if not self._put(bytes(self._held[:size])):
                 return False
             del self._held[:size]
-            self._frames_sent += size // self._frame_bytes
-            self._audio_seconds_heard.inc(size / self._frame_bytes / self.config.sample_rate_hz)
+        return True
+
+    def _put(self, whole_frames: bytes) -> bool:
+        if not self._channel.put(AudioReceived(self._frames_sent, whole_frames)):
+            return False
+        frames = len(whole_frames) // self._frame_bytes
+        self._frames_sent += frames
+        self._audio_seconds_heard.inc(frames / self.config.sample_rate_hz)
         return True
 
     async def finalize(self) -> int:
@@ -259,15 +268,13 @@ class LiveSession:
         while len(self._told) > TOLD_KEPT and now - self._told[0][0] > TOLD_KEPT_S:
             self._told.popleft()
 
-    async def was_replaced(self, bus: Bus, partition: int) -> bool:
+    async def was_replaced(self, reading: SharedReading, partition: int) -> bool:
         """Whether another process has spoken for this session since this one last did: its client has been there in the meantime."""
-        tail = trail.AudioTrail(bus, self.id, partition, self.config.channels)
+        tail = trail.AudioTrail(reading, self.id, partition)
         try:
-            await asyncio.to_thread(tail.read_from, self._channel.last_sent_at)
+            await tail.read_from(self._channel.last_sent_at)
         except Unavailable as error:
             raise Refused("NOT_READY", "The log does not give the session's records at the moment; try again.") from error
-        finally:
-            await asyncio.to_thread(tail.close)
         return tail.last_sequence > self._channel.last_sequence
 
     async def make_way(self) -> None:
@@ -276,24 +283,21 @@ class LiveSession:
             await self._visitor.give_way()
         self.leave()
 
-    async def follow(self, bus: Bus, partition: int, opened_at: float, is_read: Callable[[], bool]) -> None:
+    async def follow(self, reading: SharedReading, partition: int, opened_at: float, is_read: Callable[[], bool]) -> None:
         """Become the session that another process had, from what the log knows. Raises ``Refused`` NOT_RESUMABLE, ``Unavailable``."""
         self._catching_up, self._opened_at, self._begun_at, self._is_answered = [], opened_at, opened_at, True
         while not is_read():
             await asyncio.sleep(RETRY_S)
-        earlier = await asyncio.to_thread(trail.results, bus, self.id, partition, opened_at)
+        audio = trail.AudioTrail(reading, self.id, partition)
+        earlier, _ = await asyncio.gather(trail.results(reading, self.id, partition, opened_at), self._hear(audio, opened_at))
         config = trail.config_of(earlier)
         if config is None:
             raise Refused("NOT_RESUMABLE", "The log holds no opening of this session any more; open a new one.")
         self.config, self._finalizes = config, trail.finalizes_of(earlier)
         self._set_sizes(config)
         self._assembly = Assembly(config, self._hub.settings.join_wait_s)
-        audio = trail.AudioTrail(bus, self.id, partition, config.channels)
-        try:
-            await self._take_voice(audio, opened_at)
-        finally:
-            await asyncio.to_thread(audio.close)
-        self._frames_sent = audio.frames
+        await self._take_voice(audio)
+        self._frames_sent = audio.frames(config.channels)
         if audio.ended is not None:
             if audio.ended != "closed":
                 raise Refused("NOT_RESUMABLE", "This session has ended; its results are kept under its id.")
@@ -306,17 +310,20 @@ class LiveSession:
         self._visitor = _NOBODY
         self.park()
 
-    async def _take_voice(self, audio: trail.AudioTrail, opened_at: float) -> None:
-        """From the fence on only this process is heard for the session; ``audio`` then knows exactly what was heard before."""
+    async def _hear(self, audio: trail.AudioTrail, opened_at: float) -> None:
+        """The end of the session's audio, as far as the log has it now."""
         settings = self._hub.settings
-        await asyncio.to_thread(audio.read_from, max(opened_at, self._hub.clock() - settings.idle_s - settings.resume_s))
+        await audio.read_from(max(opened_at, self._hub.clock() - settings.idle_s - settings.resume_s))
         if not audio.last_sequence:
-            await asyncio.to_thread(audio.read_from, opened_at)
+            await audio.read_from(opened_at)
+
+    async def _take_voice(self, audio: trail.AudioTrail) -> None:
+        """From the fence on only this process is heard for the session; ``audio`` then knows exactly what was heard before."""
         if audio.ended is None:
             self._channel.go_on_after(audio.last_sequence)
             await self._channel.send(SessionResumed(audio.resumptions + 1))
             await self._channel.settle()
-            await asyncio.to_thread(audio.read_on)
+            await audio.read_on()
 
     def fail(self, code: str, message: str) -> None:
         """End the updates with this error."""

@@ -26,7 +26,7 @@ class ShortWaySocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:  # then the handshake was one
-            self.scope["extensions"][EXTENSION] = {"connection": self}  # type: ignore[index]  # it may be missing in general, and is there here
+            self.scope["extensions"][EXTENSION] = {"connection": self}
 
     def send_receive_event_to_app(self) -> None:
         if self.take is not None and self.curr_msg_data_type == "bytes" and not self.close_sent and self.queue.empty():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32, seconds
+from voxrelay.clock import steady_time
 from voxrelay.events import Event, SessionConfigured, SessionEnded, SessionOpened
 from voxrelay.storage import database
 from voxrelay.storage.database import answering, upsert
@@ -57,7 +57,7 @@ class _Recording:
 class ArchiveStage:
     """Publishes nothing: a stage so that an utterance that was half heard at a crash is heard again from the checkpoint on."""
 
-    def __init__(self, objects: ObjectStore, engine: Engine, uploads: ThreadPoolExecutor, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, objects: ObjectStore, engine: Engine, uploads: ThreadPoolExecutor, clock: Callable[[], float] = steady_time) -> None:
         self._objects, self._engine, self._uploads, self._clock = objects, engine, uploads, clock
         self._sessions: dict[str, _Session] = {}
 

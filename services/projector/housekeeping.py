@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
+from voxrelay.clock import steady_time
 from voxrelay.errors import Unavailable
 from voxrelay.storage import retention
 from voxrelay.storage.deletion import Deletions
@@ -29,7 +29,7 @@ class Housekeeping:
         settings: RetentionSettings,
         *,
         is_retention_daily: bool,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady_time,
     ) -> None:
         self._deletions, self._objects, self._settings, self._clock = deletions, objects, settings, clock
         self._is_retention_daily = is_retention_daily

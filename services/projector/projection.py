@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, Engine, func, select, tuple_, update
 from sqlalchemy.exc import DataError
 
 from voxrelay.audio import seconds
+from voxrelay.clock import steady_time
 from voxrelay.errors import Poison
 from voxrelay.events import (
     Attribute,
@@ -38,7 +38,7 @@ Row = dict[str, Any]
 class ResultProjection:
     """One transaction a batch. ``clock`` gives the wall clock, seconds since the epoch."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time, lane: Lane = "live") -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = steady_time, lane: Lane = "live") -> None:
         self._engine, self._clock = engine, clock
         self._seconds = PROJECTION_SECONDS.labels(lane)
 

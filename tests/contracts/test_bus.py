@@ -197,6 +197,17 @@ def test_a_tombstone_and_a_chosen_partition_arrive(bus: Bus, unique: str) -> Non
     producer.close()
 
 
+def test_a_reader_of_some_keys_gets_their_records_whole_and_the_place_of_all(bus: Bus, unique: str) -> None:
+    topic = make_topic(bus, unique, 1)
+    send_all(bus, topic, ["other", "mine", "other", "mine"])
+    reader = bus.read({TopicPartition(topic, 0): "earliest"}, keys=[b"mine"])
+    records = poll_until([reader], lambda got: len(got) == 4)
+    assert [(record.key, record.offset) for record in records] == [(b"other", 0), (b"mine", 1), (b"other", 2), (b"mine", 3)]
+    assert [(record.value, dict(record.headers)) for record in records[1::2]] == [(b"mine:1", {"number": b"1"}), (b"mine:3", {"number": b"3"})]
+    assert all(record.timestamp_ms for record in records[1::2])
+    reader.close()
+
+
 def test_a_consumer_knows_the_end_of_what_it_reads(bus: Bus, unique: str) -> None:
     """What a reader's lag goes by: no request to the log, and still true once it has read everything."""
     topic = make_topic(bus, unique, 2)

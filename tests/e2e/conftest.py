@@ -1,4 +1,4 @@
-"""The real services' environment, and speech for several live sessions."""
+"""The real services' environment, speech of two people, and the embedded platform."""
 
 from __future__ import annotations
 
@@ -50,19 +50,6 @@ def services_environment(kafka_bootstrap: str) -> Mapping[str, str]:
 def two_speakers(eval_data: Path) -> tuple[bytes, int]:
     """Real telephone speech of two people, half a minute."""
     return pcm_of(eval_data / "diarization" / "sample" / "sample.wav")
-
-
-@pytest.fixture(scope="session")
-def live_audio(eval_data: Path, two_speakers: tuple[bytes, int]) -> list[tuple[bytes, int]]:
-    """Three short calls of different people; the first has two speakers."""
-    librispeech = eval_data / "asr" / "librispeech-test-other"
-    telephone, rate_hz = two_speakers
-    start = int(6.5 * rate_hz) * 2
-    calls = [(telephone[start : start + 10 * rate_hz * 2], rate_hz)]
-    for name in ("1688-142285-0000.flac", "3005-163389-0001.flac"):
-        pcm, rate = pcm_of(librispeech / name)
-        calls.append((pcm[: 10 * rate * 2], rate))
-    return calls
 
 
 @pytest.fixture(scope="session")

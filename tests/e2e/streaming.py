@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import wave
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,8 +78,3 @@ async def stream(url: str, pcm_s16le: bytes, sample_rate_hz: int, speed: float =
             sending.cancel()
         await asyncio.gather(sending, return_exceptions=bool(heard.of("error")))
     return heard
-
-
-async def stream_all(url: str, audio: Sequence[tuple[bytes, int]], speed: float = 1.0) -> list[Heard]:
-    """Side by side, results in the order of the audio."""
-    return list(await asyncio.gather(*(stream(url, pcm, rate_hz, speed) for pcm, rate_hz in audio)))

@@ -133,8 +133,8 @@ class Bus(Protocol):
         """A member of ``group``. Without a committed offset it starts at the earliest record."""
         ...
 
-    def read(self, starts: Mapping[TopicPartition, Start]) -> Consumer:
-        """A consumer of exactly these partitions, in no group."""
+    def read(self, starts: Mapping[TopicPartition, Start], keys: Collection[bytes] | None = None) -> Consumer:
+        """A consumer of exactly these partitions, in no group. Where ``keys`` are given, other records may come without value and headers."""
         ...
 
     def partitions(self, topic: str) -> int:

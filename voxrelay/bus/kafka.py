@@ -1,4 +1,4 @@
-"""The bus over Apache Kafka, by confluent-kafka (docs/adr/0001). The only file that imports it."""
+"""The bus over Apache Kafka, by confluent-kafka (docs/adr/0001)."""
 
 from __future__ import annotations
 
@@ -6,45 +6,35 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
-from confluent_kafka import Consumer as Client
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
 from confluent_kafka import Producer as ProducerClient
 from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
-from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Record, Start, TopicPartition
+from voxrelay.bus.api import Consumer, Headers, Producer, Rebalance, Start, TopicPartition
+from voxrelay.bus.kafka_consumers import ANSWER_TIMEOUT_S, HEARTBEAT_MS, LEAVE_WITHIN_S, GroupConsumer, PartitionConsumer
 from voxrelay.engines import EngineUnusable
-from voxrelay.errors import Fenced, Unavailable
+from voxrelay.errors import Unavailable
 from voxrelay.settings import PlatformSettings
 from voxrelay.telemetry import fields
 from voxrelay.topology import TopicSpec
 
 log = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT_S = 10.0
 ASK_AGAIN_AFTER_S = 4.0  # the broker that was asked may have died, and another one leads by then
 QUEUE_MESSAGES = 200_000
 QUEUE_KILOBYTES = 256 * 1024
 RETRY_S = 0.1
 ANY_PARTITION = -1
-LEAVE_WITHIN_S = 10.0
 HAS_MEMBERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS)  # answers of a group that somebody is in
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
 
 def _on_client_error(error: KafkaError) -> None:
     log.warning("The Kafka client reports a problem.", extra=fields(code=error.name(), detail=error.str()))
-
-
-def _problem(what: str, error: KafkaError) -> Exception:
-    """What to raise. Nothing can be tried again with a client that the library has given up: another process has its name, mostly."""
-    if error.fatal() or error.code() == KafkaError._FATAL:
-        return Fenced(error.str())
-    return Unavailable(f"{what}: {error.str()}.")
 
 
 # What decides about losing, repeating and order is the platform's own; a file of properties says how to reach the brokers and nothing else.
@@ -108,10 +98,10 @@ class KafkaBus:
         for topic in topics:
             self.partitions(topic)
         instance = {"group.instance.id": f"{self._instance}.{group}"} if self._instance else {}
-        return _GroupConsumer(self._consumer_settings(group) | instance, topics, rebalance)
+        return GroupConsumer(self._consumer_settings(group) | instance, topics, rebalance)
 
-    def read(self, starts: Mapping[TopicPartition, Start]) -> Consumer:
-        reader = _KafkaConsumer(self._consumer_settings(f"reader-{uuid.uuid4().hex}"))
+    def read(self, starts: Mapping[TopicPartition, Start], keys: Collection[bytes] | None = None) -> Consumer:
+        reader = PartitionConsumer(self._consumer_settings(f"reader-{uuid.uuid4().hex}"), keys)
         bounds = self.offsets([source for source, start in starts.items() if not isinstance(start, int)])
         positions = []
         for source, start in starts.items():
@@ -158,7 +148,7 @@ class KafkaBus:
     def lag(self, group: str, topics: Collection[str]) -> int:
         sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]
         bounds = self.offsets(sources)
-        client = _KafkaConsumer(self._consumer_settings(group))
+        client = PartitionConsumer(self._consumer_settings(group))
         try:
             committed = client.committed(sources)
         finally:
@@ -231,7 +221,7 @@ class KafkaBus:
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 300,  # how soon a member learns that partitions are to move
+            "heartbeat.interval.ms": HEARTBEAT_MS,
             "max.poll.interval.ms": 600_000,
             "queued.max.messages.kbytes": FETCH_KILOBYTES,
             "fetch.wait.max.ms": 100,
@@ -314,101 +304,3 @@ class _KafkaProducer:
                 on_delivered(KafkaException(error))
 
         return tell
-
-
-class _KafkaConsumer:
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.client = Client(dict(settings))
-
-    def poll(self, max_records: int = 500, timeout_s: float = 0.1) -> list[Record]:
-        first = self.client.poll(timeout_s)
-        if first is None:
-            return []
-        more = self.client.consume(max_records - 1, 0) if max_records > 1 else []
-        return [_record(message) for message in (first, *more)]
-
-    def seek(self, source: TopicPartition, offset: int) -> None:
-        try:
-            self.client.seek(Position(source.topic, source.partition, offset))
-        except KafkaException as error:
-            raise _problem("The partition could not be positioned", error.args[0]) from error
-
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        if offsets:
-            positions = [Position(source.topic, source.partition, offset) for source, offset in offsets.items()]
-            try:
-                self.client.commit(offsets=positions, asynchronous=True)
-            except KafkaException as error:
-                raise _problem("The offsets could not be committed", error.args[0]) from error
-
-    def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        try:
-            positions = self.client.committed([Position(s.topic, s.partition) for s in sources], timeout=ANSWER_TIMEOUT_S)
-        except KafkaException as error:
-            raise _problem("The Kafka broker did not tell the committed offsets", error.args[0]) from error
-        return {TopicPartition(p.topic, p.partition): p.offset for p in positions if p.offset >= 0}
-
-    def ends(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        known = {}
-        for source in sources:
-            try:
-                bounds = self.client.get_watermark_offsets(Position(source.topic, source.partition), cached=True)
-            except KafkaException:
-                continue  # not assigned any more
-            if bounds is not None and bounds[1] >= 0:
-                known[source] = bounds[1]
-        return known
-
-    def pause(self, sources: Collection[TopicPartition]) -> None:
-        self.client.pause([Position(s.topic, s.partition) for s in sources])
-
-    def resume(self, sources: Collection[TopicPartition]) -> None:
-        self.client.resume([Position(s.topic, s.partition) for s in sources])
-
-    def close(self) -> None:
-        self.client.close()
-
-
-class _GroupConsumer(_KafkaConsumer):
-    def __init__(self, settings: Mapping[str, Any], topics: Sequence[str], rebalance: Rebalance) -> None:
-        super().__init__(settings)
-        self._rebalance = rebalance
-        self.client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
-
-    def close(self) -> None:
-        """Hands its partitions over at once. A member with a lasting name would only be missed when its session with the group has run out."""
-        with suppress(KafkaException):  # a client that failed for good has nothing to hand over
-            self.client.unsubscribe()
-        deadline = time.monotonic() + LEAVE_WITHIN_S
-        while self.client.assignment() and time.monotonic() < deadline:
-            self.client.poll(0.05)  # the revocation comes through here
-        super().close()
-
-    def _on_assign(self, client: Client, positions: list[Position]) -> None:
-        starts = self._rebalance.assigned(_sources(positions))
-        for position in positions:
-            position.offset = starts.get(TopicPartition(position.topic, position.partition), OFFSET_INVALID)
-        client.incremental_assign(positions)
-
-    def _on_revoke(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
-        if positions:
-            self._rebalance.revoked(_sources(positions))
-
-    def _on_lost(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
-        if positions:
-            self._rebalance.lost(_sources(positions))
-
-
-def _sources(positions: list[Position]) -> list[TopicPartition]:
-    return [TopicPartition(position.topic, position.partition) for position in positions]
-
-
-def _record(message: Message) -> Record:
-    error = message.error()
-    if error is not None:
-        raise _problem("The Kafka broker reports", error)
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    if topic is None or partition is None or offset is None:
-        raise AssertionError("a message without an error has a place")
-    headers = cast(Headers, message.headers() or ())
-    return Record(TopicPartition(topic, partition), offset, message.key() or b"", message.value(), headers, message.timestamp()[1])

@@ -92,7 +92,7 @@ class MemoryBus:
             _wake(state.members)
             return member
 
-    def read(self, starts: Mapping[TopicPartition, Start]) -> Consumer:
+    def read(self, starts: Mapping[TopicPartition, Start], keys: Collection[bytes] | None = None) -> Consumer:  # noqa: ARG002  # whole ones cost nothing
         with self._lock:
             reader = _MemoryConsumer(self)
             for source, start in starts.items():

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
 WIDE_CHARACTERS = 400
+MANNER_INDENT = 17
 LABELS_LEFT_OUT = ("language", "keywords")
 NUMBERS_SHOWN = {"pitch_hz": "pitch", "words_per_minute": "pace", "energy_dbfs": "level", "snr_db": "SNR"}
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -61,7 +63,12 @@ def speaker_style(speaker: str) -> str:
     return f"bold {_COLOURS[(int(digits) - 1) % len(_COLOURS)]}" if digits else "bold"
 
 
-def print_final(message: Mapping[str, Any]) -> None:
+def beside_progress() -> Console:
+    """Where results go while progress is shown: on a terminal they must come through the console that draws it, or both end in one line."""
+    return err if out.is_terminal and err.is_terminal else out
+
+
+def print_final(message: Mapping[str, Any], to: Console = out) -> None:
     """One final result: when, who, what; how, dimmed below."""
     words = message.get("words") or []
     start_s = words[0]["start"] if words else 0.0
@@ -73,10 +80,14 @@ def print_final(message: Mapping[str, Any]) -> None:
         if not turns or turns[-1][0] != speaker:
             turns.append((speaker, []))
         turns[-1][1].append(word["word"])
-    for speaker, spoken in turns or [(message.get("speaker") or "?", [message["transcript"]])]:
-        line.append(f"{speaker}: ", speaker_style(speaker))
-        line.append(" ".join(spoken) + "  ")
-    out.print(line)
+    for number, (speaker, spoken) in enumerate(turns or [(message.get("speaker") or "?", [message["transcript"]])]):
+        line.append(f"{'  ' if number else ''}{speaker}: ", speaker_style(speaker))
+        line.append(" ".join(spoken))
+    to.print(line, soft_wrap=True)
     how = manner(message.get("attributes") or {})
     if how:
-        out.print(Text(f"                 {how}", "dim"))
+        below = Text(how, "dim")
+        if to.is_terminal:  # long ones go on below themselves
+            to.print(Padding(below, (0, 0, 0, MANNER_INDENT)), soft_wrap=False)
+        else:
+            to.print(Text(" " * MANNER_INDENT) + below, soft_wrap=True)

@@ -64,7 +64,7 @@ def examination(platform: PlatformSettings, timeout_s: float, ports: Sequence[Po
         "database": lambda: stores.database(platform),
         "objects": lambda: stores.objects(platform),
         "clock": lambda: stores.clock(platform),
-        "models": lambda: machine.models(platform.models, in_use.names),
+        "models": lambda: machine.models(platform.models, in_use.models),
         "engines": lambda: in_use.findings,
         "disk": lambda: machine.disk([platform.data, platform.models] if not platform.kafka_bootstrap else [platform.models]),
         "memory": machine.memory,

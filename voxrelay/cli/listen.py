@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from voxrelay.cli.console import Failure, err, print_final, print_json
+from voxrelay.cli.console import Failure, beside_progress, err, print_final, print_json
 from voxrelay.cli.live import LiveCall, Refusal
 from voxrelay.cli.serve import platform
 from voxrelay.cli.sources import Source, file_source, microphone_source
@@ -88,7 +88,7 @@ def _show(message: dict[str, Any], progress: Progress, task: Any, as_json: bool)
         progress.update(task, description="… " + message["transcript"][-SHOWN_CHARACTERS:])
     elif message["type"] == "final":
         progress.update(task, description="listening")
-        print_final(message)
+        print_final(message, beside_progress())
     elif message["type"] == "closed":
         err.print(f"[dim]{message['audio_seconds']:.1f} s of audio.[/dim]")
     if message["type"] == "error":

@@ -213,7 +213,7 @@ def verify(names: list[str] = typer.Argument(None, help="Names from 'models list
     """Check the files that are here against their checksums. Exit status 1 if one differs."""
     registry = _registry()
     chosen = [registry.entry(name).name for name in names or ()] or [entry.name for entry in registry.entries() if registry.is_installed(entry.name)]
-    wrong = [name for name in chosen if not registry.verify(name)]
+    wrong = [name for name in chosen if not registry.has_checksums(name)]
     if wrong:
         raise Failure(f"Not as they should be: {', '.join(wrong)}. Pull them again.")
     err.print(f"[dim]{len(chosen)} models are as they should be.[/dim]")

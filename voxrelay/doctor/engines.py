@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from voxrelay.doctor.report import Finding, finding
 
+WRONG_SETTINGS_STATUS = 2  # of ``load_settings``, which says a line for each
+
 
 @dataclass(frozen=True, slots=True)
 class EnginesInUse:
-    """``names`` is empty where they could not be asked."""
+    """``models`` are the registry's names of what they take; none where they could not be asked."""
 
-    names: tuple[str, ...]
+    models: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
@@ -25,9 +27,12 @@ def engines(timeout_s: float) -> EnginesInUse:
     except subprocess.TimeoutExpired:
         return EnginesInUse((), (finding("ENGINES_SLOW", seconds=round(timeout_s)),))
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1].rstrip(".")
-        return EnginesInUse((), (finding("ENGINES_UNSEEN", reason=reason),))
+        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        if done.returncode == WRONG_SETTINGS_STATUS:
+            return EnginesInUse((), (finding("ENGINES_SETTINGS", reason=said[0]),))
+        return EnginesInUse((), (finding("ENGINES_UNSEEN", reason=said[-1].rstrip(".")),))
     rows = json.loads(done.stdout)
-    names = tuple(row["engine"] for row in rows)
+    models = tuple(row["model"] for row in rows if row["model"])
     problems = [finding("ENGINE_UNUSABLE", reason=row["problem"]) for row in rows if row["problem"]]
-    return EnginesInUse(names, tuple(problems or [finding("ENGINES_READY", names=", ".join(f"{row['capability']} {row['engine']}" for row in rows))]))
+    names = ", ".join(f"{row['capability']} {row['engine']}" for row in rows)
+    return EnginesInUse(models, tuple(problems or [finding("ENGINES_READY", names=names)]))

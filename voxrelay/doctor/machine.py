@@ -32,17 +32,21 @@ class Port(NamedTuple):
     setting: str
 
 
-def models(folder: Path, engines: Collection[str]) -> list[Finding]:
-    """Every file that is there is read and compared with its checksum; weights of ``engines`` must be there."""
+def models(folder: Path, needed: Collection[str]) -> list[Finding]:
+    """Every file that is there is read and compared with its checksum; the models of these names must be there."""
     registry = ModelRegistry(folder)
-    there = [entry.name for entry in registry.entries() if registry.is_installed(entry.name)]
-    missing = [entry.name for entry in registry.entries() if entry.is_bundled and entry.engine in engines and entry.name not in there]
+    known = {entry.name: entry for entry in registry.entries()}
+    there = sorted(name for name in known if known[name].files and registry.is_installed(name))
+    unknown = [name for name in needed if name not in known]
+    missing = [name for name in needed if name in known and not registry.is_installed(name)]
     corrupt = [name for name in there if not registry.has_checksums(name)]
     found = []
+    if unknown:
+        found.append(finding("MODELS_UNKNOWN", folder=folder, names=named(unknown)))
     if missing:
         found.append(finding("MODELS_MISSING", folder=folder, names=" ".join(missing)))
     if corrupt:
-        found.append(finding("MODELS_CORRUPT", names=named(corrupt)))
+        found.append(finding("MODELS_CORRUPT", folder=folder, names=" ".join(corrupt)))
     return found or [finding("MODELS_WHOLE", folder=folder, names=named(there) or "none are needed")]
 
 

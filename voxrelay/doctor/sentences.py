@@ -18,17 +18,23 @@ class Sentence(NamedTuple):
 SENTENCES: dict[str, Sentence] = {
     "BROKER_ANSWERS": Sentence("broker", "ok", "Kafka {version} answers; brokers: {brokers}."),
     "BROKER_NOT_USED": Sentence("broker", "ok", "VOXRELAY_KAFKA_BOOTSTRAP is not set: everything runs in one process and needs no broker."),
-    "BROKER_SILENT": Sentence("broker", "failed", "No Kafka broker answers at {bootstrap}: start it, or correct VOXRELAY_KAFKA_BOOTSTRAP."),
-    "BROKER_OLD": Sentence("broker", "warning", "Kafka {version} is older than {oldest}, with which Voxrelay is used: upgrade the brokers."),
+    "BROKER_SILENT": Sentence(
+        "broker",
+        "failed",
+        "No Kafka broker answers at {bootstrap}: start it, or correct VOXRELAY_KAFKA_BOOTSTRAP (for TLS and passwords VOXRELAY_KAFKA_PROPERTIES).",
+    ),
+    "BROKER_OLD": Sentence("broker", "warning", "The brokers are Kafka {version}, and Voxrelay expects {oldest} or later: upgrade them."),
     "BROKERS_TOO_FEW": Sentence(
         "broker", "failed", "VOXRELAY_REPLICATION asks for {copies} copies of every topic, brokers: {brokers}: add brokers, or ask for fewer copies."
     ),
     "BROKER_SETTINGS": Sentence("broker", "failed", "The connection to Kafka cannot be made: {reason}"),
     "BROKER_LIBRARY_MISSING": Sentence("broker", "failed", "The library confluent-kafka is missing: pip install 'voxrelay[kafka]'."),
     "TOPICS_AGREE": Sentence("topics", "ok", "All {topics} topics are there, with the partitions and settings of this version."),
-    "TOPICS_UNSEEN": Sentence("topics", "warning", "The topics were not looked at, as no broker answers: bring the broker up first."),
+    "TOPICS_UNSEEN": Sentence(
+        "topics", "warning", "The topics could not be looked at: bring the broker up first, or allow this user to describe topics and their settings."
+    ),
     "TOPICS_MISSING": Sentence("topics", "failed", "Missing topics: {names}. Run 'voxrelay topics create'."),
-    "TOPICS_OFFLINE": Sentence("topics", "failed", "Partitions without a leader: {names}. Bring the brokers that hold them back."),
+    "TOPICS_OFFLINE": Sentence("topics", "failed", "Topics with partitions that have no leader: {names}. Start the brokers that hold them."),
     "TOPICS_PARTITIONS_FEWER": Sentence(
         "topics",
         "failed",
@@ -37,7 +43,7 @@ SENTENCES: dict[str, Sentence] = {
     "TOPICS_PARTITIONS_MORE": Sentence(
         "topics",
         "failed",
-        "More partitions than VOXRELAY_PARTITIONS={partitions}: {names}. Set it to their number for all services, then create topics.",
+        "More partitions than VOXRELAY_PARTITIONS={partitions}: {names}. Set it to that number for all services, then run 'voxrelay topics create'.",
     ),
     "TOPICS_REPLICATION": Sentence(
         "topics",
@@ -50,22 +56,24 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "TOPICS_SETTINGS": Sentence("topics", "warning", "Other settings than this version's: {names}. Run 'voxrelay topics create'."),
     "GROUPS_AT_WORK": Sentence("groups", "ok", "All {groups} consumer groups have members."),
-    "GROUPS_UNSEEN": Sentence("groups", "warning", "The consumer groups were not looked at, as no broker answers: bring the broker up first."),
+    "GROUPS_UNSEEN": Sentence(
+        "groups", "warning", "The consumer groups could not be looked at: bring the broker up first, or allow this user to describe groups."
+    ),
     "GROUPS_EMPTY": Sentence("groups", "warning", "Nobody works in {names}: start these services."),
     "DATABASE_CURRENT": Sentence("database", "ok", "{kind} answers, takes writes and is at version {version}."),
     "DATABASE_TO_COME": Sentence("database", "ok", "There is no database in {folder} yet: 'voxrelay serve' makes it when it first starts."),
     "DATABASE_ADDRESS": Sentence(
-        "database", "failed", "VOXRELAY_DATABASE_URL is no address of a database: postgresql+psycopg://user:password@host/name."
+        "database", "failed", "VOXRELAY_DATABASE_URL is not the address of a database: write it as postgresql+psycopg://user:password@host/name."
     ),
     "DATABASE_SILENT": Sentence(
-        "database", "failed", "The database {address} does not answer ({reason}): start it, or correct VOXRELAY_DATABASE_URL."
+        "database", "failed", "The database {address} cannot be used ({reason}): start it, or correct VOXRELAY_DATABASE_URL."
     ),
     "DATABASE_EMPTY": Sentence("database", "failed", "The database {address} has no tables yet: run 'voxrelay database migrate'."),
     "DATABASE_OLD": Sentence(
         "database", "failed", "The database is at version {version}, this Voxrelay needs {needed}: run 'voxrelay database migrate'."
     ),
     "DATABASE_NEWER": Sentence(
-        "database", "failed", "The database is at version {version}, which this Voxrelay does not know: run the newer Voxrelay."
+        "database", "failed", "The database is at version {version}, which this Voxrelay does not know: run the one that made it, or a newer one."
     ),
     "DATABASE_NOT_WRITABLE": Sentence(
         "database", "failed", "The database {address} takes no writes ({reason}): use the primary, and a user who may write."
@@ -90,29 +98,39 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "MODELS_WHOLE": Sentence("models", "ok", "The weights in {folder} have their checksums: {names}."),
     "MODELS_MISSING": Sentence("models", "failed", "Weights that are needed are not in {folder}: run 'voxrelay models pull {names}'."),
+    "MODELS_UNKNOWN": Sentence(
+        "models", "failed", "The settings name models that are not known in {folder}: {names}. 'voxrelay models list' shows which are."
+    ),
     "MODELS_CORRUPT": Sentence(
-        "models", "failed", "Weights with another checksum than the catalogue's: {names}. Remove these files and pull them again."
+        "models", "failed", "Weights in {folder} with other checksums than they should have: run 'voxrelay models pull {names}' to fetch them anew."
     ),
     "ENGINES_READY": Sentence("engines", "ok", "The libraries of all engines are there: {names}."),
     "ENGINE_UNUSABLE": Sentence("engines", "failed", "{reason}"),
+    "ENGINES_SETTINGS": Sentence("engines", "failed", "A service's settings are wrong: {reason} Correct it and ask again."),
     "ENGINES_UNSEEN": Sentence(
         "engines", "failed", "The engines could not be looked at ({reason}): install the services together with the command line."
     ),
     "ENGINES_SLOW": Sentence(
         "engines",
         "failed",
-        "The engines' libraries were not loaded within {seconds} s: this machine or its disk is busy; ask again with --timeout 60.",
+        "The engines' libraries were not loaded within {seconds} s: this machine or its disk is busy; ask again with a longer --timeout.",
     ),
     "CLOCK_AGREES": Sentence("clock", "ok", "This machine's clock agrees with {other}'s within {offset_s} s."),
     "CLOCK_ALONE": Sentence("clock", "ok", "Database and objects lie on this machine: there is no other clock to agree with."),
     "CLOCK_DIFFERS": Sentence("clock", "failed", "This machine's clock is {offset_s} s away from {other}'s: set both by NTP."),
     "CLOCK_UNSEEN": Sentence("clock", "warning", "No other clock could be asked, as neither database nor object store answers: bring them up first."),
     "DISK_ROOM": Sentence("disk", "ok", "{free_gb} GB are free in {folder}."),
-    "DISK_SHORT": Sentence("disk", "warning", "Only {free_gb} GB are free in {folder}: make room, or set VOXRELAY_RETENTION_AUDIO_DAYS."),
+    "DISK_SHORT": Sentence(
+        "disk", "warning", "Only {free_gb} GB are free in {folder}: make room; VOXRELAY_RETENTION_AUDIO_DAYS deletes recordings that are kept there."
+    ),
     "DISK_FULL": Sentence("disk", "failed", "Only {free_gb} GB are free in {folder}: make room before anything is lost."),
     "DISK_NOT_WRITABLE": Sentence("disk", "failed", "{folder} cannot be written ({reason}): change its owner, or name another folder."),
     "MEMORY_ROOM": Sentence("memory", "ok", "{free_gb} GB of memory are free."),
-    "MEMORY_SHORT": Sentence("memory", "warning", "Only {free_gb} GB of memory are free, engines need {needed_gb}: end something, or give more."),
+    "MEMORY_SHORT": Sentence(
+        "memory",
+        "warning",
+        "Only {free_gb} GB of memory are free, engines need about {needed_gb}: end something, or give this machine or container more.",
+    ),
     "PORT_FREE": Sentence("ports", "ok", "Port {port} ({what}) is free on {host}."),
     "PORT_OURS": Sentence("ports", "ok", "Voxrelay answers at port {port} ({what}) of {host}."),
     "PORT_TAKEN": Sentence(
@@ -126,7 +144,7 @@ SENTENCES: dict[str, Sentence] = {
     "CHECK_TOO_SLOW": Sentence(
         "",
         "failed",
-        "No answer within {seconds} s: this machine or what is asked is overloaded, or a firewall drops packets; ask again with --timeout 60.",
+        "No answer within {seconds} s: this machine or what is asked is overloaded, or a firewall drops packets; ask again with a longer --timeout.",
     ),
     "CHECK_BROKE": Sentence("", "failed", "The check itself failed with {error}: please report it."),
 }

@@ -95,9 +95,9 @@ class ModelRegistry:
     # --- what changes it ---------------------------------------------------------------------------------------------------
 
     def pull(self, name: str, progress: FileProgress | None = None, *, is_licence_accepted: bool = False) -> None:
-        """Fetch what is missing, check it, and put it in place. Raises ``PullFailed``; what was there before then stays as it was."""
+        """Fetch what is missing or was changed, check it, and put it in place. Raises ``PullFailed``; what was there before then stays as it was."""
         wanted = self.entry(name)
-        if self.verify(name):
+        if self.has_checksums(name):
             return
         if wanted.must_accept_licence and not is_licence_accepted:
             raise PullFailed(f"'{name}' is under the {wanted.licence} ({wanted.licence_url}): read it, then pull with --accept-licence.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from voxrelay.bus.api import Bus, Record, TopicPartition
+from voxrelay.clock import steady_time
 from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Event, Lane
 from voxrelay.runner.inlet import BackOff, Inlet
@@ -27,7 +27,7 @@ POLL_S = 0.1
 class ProjectionRunner:
     """Owns its projection: both are used by the one thread that calls ``run``."""
 
-    def __init__(self, bus: Bus, node: ProjectionNode, lane: Lane, projection: Projection, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bus: Bus, node: ProjectionNode, lane: Lane, projection: Projection, *, clock: Callable[[], float] = steady_time) -> None:
         self._bus, self._node, self._lane, self._projection, self._clock = bus, node, lane, projection, clock
         self._producer = bus.producer()
         self._inlet = Inlet(node.name, lane, self._producer)

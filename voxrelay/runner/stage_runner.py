@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from voxrelay import codec
 from voxrelay.bus.api import Bus, Record, TopicPartition
+from voxrelay.clock import steady_time
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import Event, Lane, SessionEnded
@@ -56,7 +56,7 @@ class StageRunner:
         session_idle_s: float = 2100.0,
         batch_events: int = 500,
         batch_wait_s: float = 0.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady_time,
     ) -> None:
         self._bus, self._node, self._lane, self._stage = bus, node, lane, stage
         self._checkpoint_every, self._session_idle_s, self._clock = checkpoint_every, session_idle_s, clock

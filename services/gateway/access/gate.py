@@ -7,7 +7,6 @@ import hashlib
 import logging
 import math
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from services.gateway.access.caller import ANYBODY, Caller
 from services.gateway.access.credentials import presented
 from services.gateway.access.recent import Recent
 from services.gateway.access.tokens import Claims
+from voxrelay.clock import steady_time
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.storage.access import AccessStore, Key, User
 from voxrelay.storage.limits import MINUTE_S, PLACE_S
@@ -58,7 +58,7 @@ class Gate:
     store there are no keys.
     """
 
-    def __init__(self, store: AccessStore | None = None, *, are_keys_always_needed: bool = False, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: AccessStore | None = None, *, are_keys_always_needed: bool = False, clock: Callable[[], float] = steady_time) -> None:
         self._store, self._are_keys_always_needed, self._clock = store, are_keys_always_needed, clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="access")
         self._login_thread = ThreadPoolExecutor(1, thread_name_prefix="login")  # scrypt is meant to be slow: never in front of a key

@@ -232,8 +232,8 @@ def test_weights_that_are_missing_or_were_changed(tmp_path: Path, monkeypatch: p
     entry = replace(CATALOGUE[0], name="tiny", engine="tiny", source=f"folder:{tmp_path}", files=files)
     monkeypatch.setattr("voxrelay.models.registry.CATALOGUE", (entry,))
     folder = tmp_path / "models"
-    assert codes(machine.models(folder, ["another"])) == ["MODELS_WHOLE"]
-    assert codes(machine.models(folder, ["tiny"])) == ["MODELS_MISSING"]
+    assert codes(machine.models(folder, [])) == ["MODELS_WHOLE"]
+    assert codes(machine.models(folder, ["tiny", "tinny"])) == ["MODELS_UNKNOWN", "MODELS_MISSING"]
     machine.ModelRegistry(folder).pull("tiny")
     file = machine.ModelRegistry(folder).path("tiny")
     assert codes(machine.models(folder, ["tiny"])) == ["MODELS_WHOLE"]
@@ -241,7 +241,11 @@ def test_weights_that_are_missing_or_were_changed(tmp_path: Path, monkeypatch: p
     file.write_bytes(b"Weights" + content[7:])
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert machine.ModelRegistry(folder).verify("tiny")
-    assert codes(machine.models(folder, ["tiny"])) == ["MODELS_CORRUPT"]
+    (line,) = machine.models(folder, ["tiny"])
+    assert line.code == "MODELS_CORRUPT"
+    assert "run 'voxrelay models pull tiny'" in line.sentence
+    machine.ModelRegistry(folder).pull("tiny")
+    assert codes(machine.models(folder, ["tiny"])) == ["MODELS_WHOLE"]
 
 
 def _sha256(content: bytes) -> str:
@@ -262,7 +266,22 @@ def test_a_library_that_is_missing_or_hangs_and_an_engine_that_there_is_not(tmp_
     (tmp_path / "pocketsphinx.py").write_text("import threading\nthreading.Event().wait()\n")
     assert engines(1.0) == EnginesInUse((), (finding("ENGINES_SLOW", seconds=1),))
     monkeypatch.setenv("VOXRELAY_DENOISE_ONSET", "high")
-    assert codes(engines(60.0).findings) == ["ENGINES_UNSEEN"]
+    (line,) = engines(60.0).findings
+    assert line.code == "ENGINES_SETTINGS"
+    assert "VOXRELAY_DENOISE_ONSET: Input should be a valid number" in line.sentence
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "__init__.py").write_text("raise ImportError('half of it is here')\n")
+    (line,) = engines(60.0).findings
+    assert line.code == "ENGINES_UNSEEN"
+    assert "(ImportError: half of it is here)" in line.sentence
+
+
+def test_the_model_of_the_engine_that_is_set_is_the_one_that_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert engines(60.0).models == ("silero-vad", "ge2e")
+    for name, value in {"TRANSCRIBE_ENGINE": "faster-whisper", "DENOISE_ENGINE": "dtln", "SYNTH_ENGINE": "piper", "SYNTH_MODEL": "mine"}.items():
+        monkeypatch.setenv(f"VOXRELAY_{name}", value)
+    assert engines(60.0).models == ("dtln", "silero-vad", "ge2e", "faster-whisper-small", "mine")
 
 
 def test_disk_and_memory(tmp_path: Path) -> None:

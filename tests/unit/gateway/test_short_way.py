@@ -157,9 +157,7 @@ async def test_a_connection_ends_at_its_age_however_much_is_said() -> None:
     assert codes == ["SESSION_LIFETIME"]
 
 
-async def test_nothing_is_lost_or_doubled_while_the_log_is_slow(
-    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nothing_is_lost_or_doubled_while_the_log_is_slow(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = make_gateway(max_unacknowledged_bytes=65536)
     producer, chance = gateway._hub.producer, random.Random(3)
     plain, short = producer.send, LiveSession.take_audio

@@ -1,0 +1,1 @@
+"""Hours under load: does memory grow, does anything get later?"""

@@ -1,0 +1,90 @@
+"""A member of a group keeps librdkafka's group thread awake, and lets it join again at once when partitions move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+pytest.importorskip("confluent_kafka", reason="the library of Kafka is not installed")
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from voxrelay.bus import api, kafka_consumers
+from voxrelay.bus.kafka_consumers import GroupConsumer
+
+
+class _Client:
+    """Calls the rebalance callbacks inside poll, as librdkafka does, and notes what it is asked."""
+
+    def __init__(self, _settings: Mapping[str, Any]) -> None:
+        self.asked: list[str] = []
+        self.moves: list[Callable[[_Client], None]] = []
+
+    def subscribe(self, topics: Sequence[str], **callbacks: Any) -> None:
+        self.callbacks = callbacks
+
+    def poll(self, _timeout_s: float) -> None:
+        if self.moves:
+            self.moves.pop(0)(self)
+
+    def incremental_assign(self, _positions: Sequence[TopicPartition]) -> None:
+        self.asked.append("assign")
+
+    def list_topics(self, topic: str, timeout: float) -> None:
+        self.asked.append(f"metadata of {topic}")
+
+    def assignment(self) -> list[TopicPartition]:
+        self.asked.append("assignment")
+        return []
+
+
+class _Anybody:
+    def assigned(self, sources: Sequence[api.TopicPartition]) -> Mapping[api.TopicPartition, int]:
+        return {}
+
+    def revoked(self, sources: Sequence[api.TopicPartition]) -> None:
+        pass
+
+    lost = revoked
+
+
+@pytest.fixture
+def member(monkeypatch: pytest.MonkeyPatch) -> GroupConsumer:
+    monkeypatch.setattr(kafka_consumers, "Client", _Client)
+    return GroupConsumer({}, ["speech"], _Anybody())
+
+
+def assign(*numbers: int) -> Callable[[Any], None]:
+    return lambda client: client.callbacks["on_assign"](client, [TopicPartition("speech", number) for number in numbers])
+
+
+def test_after_each_move_it_asks_for_metadata_also_when_it_got_nothing(member: GroupConsumer) -> None:
+    client: Any = member.client
+    client.moves = [assign(), lambda client: client.callbacks["on_revoke"](client, [TopicPartition("speech", 1)]), assign(0, 1)]
+    for _ in range(3):
+        client.asked.clear()
+        member.poll()
+        assert [what for what in client.asked if what != "assign"] == ["metadata of speech"]
+
+
+def test_between_moves_it_wakes_the_group_thread_in_time_for_the_heartbeats(member: GroupConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client: Any = member.client
+    now = 100.0
+    monkeypatch.setattr(kafka_consumers.time, "monotonic", lambda: now)
+    for now in (100.0, 100.01, 100.04, 100.06):  # noqa: B007  # read by the clock
+        member.poll()
+    assert client.asked == ["assignment", "assignment"]
+    assert kafka_consumers.WAKE_EVERY_S * 1000 <= kafka_consumers.HEARTBEAT_MS
+
+
+def test_a_broker_that_gives_no_metadata_does_not_end_the_member(member: GroupConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client: Any = member.client
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    monkeypatch.setattr(client, "list_topics", refuse)
+    client.moves = [assign(0)]
+    assert member.poll() == []
