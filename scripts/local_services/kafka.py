@@ -63,7 +63,10 @@ def lay_out_cluster(records: Mapping[str, ServiceRecord]) -> None:
 
 
 def _cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """One that begins with a hyphen would be taken for an option, by Kafka's own tools too; Kafka makes none."""
+    while (made := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return made
 
 
 class Kafka:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
-from local_services import commands
+from local_services import commands, kafka
 from local_services.kafka import BROKERS, Kafka
 from local_services.processes import ServiceError
 from local_services.state import State, locked_state
@@ -58,3 +59,10 @@ def test_one_broker_is_as_before(tmp_path: Path) -> None:
         state.record("kafka").settings["controller_port"] = "2"
         assert properties(state, "kafka")["offsets.topic.replication.factor"] == "1"
         assert commands.service_of("kafka", state).environment() == {"VOXRELAY_KAFKA_BOOTSTRAP": "127.0.0.1:1"}
+
+
+def test_a_cluster_id_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in 64 began with a hyphen, and Kafka's storage could not be formatted."""
+    made = iter([uuid.UUID(bytes=b"\xf8" * 16), uuid.UUID(bytes=b"\xfb" * 16), uuid.UUID(bytes=b"\x01" * 16)])
+    monkeypatch.setattr(kafka.uuid, "uuid4", lambda: next(made))
+    assert kafka._cluster_id() == "AQEBAQEBAQEBAQEBAQEBAQ"
