@@ -29,6 +29,7 @@ MAX_SESSION_ID_BYTES = 128
 
 _PAYLOADS: dict[str, type[Payload]] = {payload.__name__: payload for topic in TOPICS for payload in topic.payloads}
 _TYPE_HEADERS: dict[type[Payload], bytes] = {payload: (TYPE_PREFIX + name).encode() for name, payload in _PAYLOADS.items()}
+_Audio = events_pb2.AudioReceived
 _BY_TYPE_HEADER: dict[bytes, type[Payload]] = {header: payload for payload, header in _TYPE_HEADERS.items()}
 
 
@@ -47,6 +48,29 @@ def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
     return event.session_id.encode(), value, headers
 
 
+class AudioEncoder:
+    """The records of a session's ``AudioReceived``, as ``encode`` makes them of events. What they have in common is made once."""
+
+    def __init__(self, session_id: str, producer: str, traceparent: str) -> None:
+        self.key = session_id.encode()
+        self._session_id, self._id = session_id, f"{session_id}/{producer}/".encode()
+        self._lasting = _lasting_headers(_TYPE_HEADERS[events.AudioReceived], producer, "protobuf")
+        self._trace = ("traceparent", traceparent.encode())
+
+    def encode(self, start_sample: int, pcm_s16le: bytes, sequence: int, received_at: float) -> tuple[bytes, Headers]:
+        """Value and headers of audio that is sent as soon as it is received; seconds since the epoch."""
+        number = b"%d" % sequence
+        value: bytes = _Audio(session_id=self._session_id, start_sample=start_sample, pcm_s16le=pcm_s16le).SerializeToString()
+        return value, [
+            *self._lasting,
+            ("ce_id", self._id + number),
+            ("ce_time", _rfc3339(received_at)),
+            ("ce_sequence", number),
+            ("ce_receivedat", b"%.6f" % received_at),
+            self._trace,
+        ]
+
+
 @lru_cache(maxsize=256)
 def _lasting_headers(type_header: bytes, producer: str, encoding: Encoding) -> Headers:
     return (
@@ -58,12 +82,8 @@ def _lasting_headers(type_header: bytes, producer: str, encoding: Encoding) -> H
 
 
 def _as_protobuf(event: Event) -> bytes:
-    payload = event.payload
-    if isinstance(payload, events.AudioReceived):  # ten a second and session
-        message: Any = events_pb2.AudioReceived(session_id=event.session_id, start_sample=payload.start_sample, pcm_s16le=payload.pcm_s16le)
-    else:
-        message = to_message(payload)
-        message.session_id = event.session_id
+    message = to_message(event.payload)
+    message.session_id = event.session_id
     value: bytes = message.SerializeToString()
     return value
 

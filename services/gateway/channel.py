@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from voxrelay import codec
-from voxrelay.bus.api import Producer
+from voxrelay.bus.api import Headers, Producer
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import Event, Lane, Payload
 from voxrelay.telemetry import PUBLISH_SECONDS
@@ -29,6 +30,8 @@ class Channel:
         self.lane = lane
         self.last_sent_at = clock()
         self._sequence = 0
+        self._audio = codec.AudioEncoder(session_id, PRODUCER, traceparent)
+        self._on_its_way: deque[tuple[int, float]] = deque()  # bytes, and when they were received
         self.unacknowledged_bytes = 0
         self.failure: Exception | None = None
 
@@ -59,27 +62,42 @@ class Channel:
 
     def put(self, payload: Payload) -> bool:
         """As ``send``, at once; False, with nothing done, where it would have to wait."""
+        if not self._may_put():
+            return False
+        now, sequence = self._clock(), self._sequence + 1
+        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self.traceparent)
+        _, value, headers = codec.encode(event, self._topic.encoding)
+        return self._hand_over(value, headers, sequence, now)
+
+    def put_audio(self, start_sample: int, pcm_s16le: bytes) -> bool:
+        """``put`` of ``AudioReceived``, which is nearly all that is ever sent."""
+        if not self._may_put():
+            return False
+        now, sequence = self._clock(), self._sequence + 1
+        value, headers = self._audio.encode(start_sample, pcm_s16le, sequence, now)
+        return self._hand_over(value, headers, sequence, now)
+
+    def _may_put(self) -> bool:
         if self.failure is not None:
             raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
-        if not self.has_room:
-            return False
-        now = self._clock()
-        sequence = self._sequence + 1
-        event = Event(self.session_id, payload, PRODUCER, sequence, f"{self.session_id}/{PRODUCER}/{sequence}", now, now, self.traceparent)
-        key, value, headers = codec.encode(event, self._topic.encoding)
-        size = len(value)
+        return self.unacknowledged_bytes <= self._most_on_its_way
 
-        def delivered(error: Exception | None) -> None:
-            self.unacknowledged_bytes -= size
-            PUBLISH_SECONDS.observe(self._clock() - now)
-            if error is not None:
-                self.failure = error
-
-        self.unacknowledged_bytes += size
+    def _hand_over(self, value: bytes, headers: Headers, sequence: int, now: float) -> bool:
+        self.unacknowledged_bytes += len(value)
+        self._on_its_way.append((len(value), now))
         try:
-            self._producer.send(self._name, key, value, headers, on_delivered=delivered)
+            self._producer.send(self._name, self._audio.key, value, headers, on_delivered=self._delivered)
         except Unavailable:  # its queue is full
-            self.unacknowledged_bytes -= size
+            self.unacknowledged_bytes -= len(value)
+            self._on_its_way.pop()
             return False
         self._sequence, self.last_sent_at = sequence, now
         return True
+
+    def _delivered(self, error: Exception | None) -> None:
+        """Records of one session are acknowledged, or given up, in their order."""
+        size, sent_at = self._on_its_way.popleft()
+        self.unacknowledged_bytes -= size
+        PUBLISH_SECONDS.observe(self._clock() - sent_at)
+        if error is not None:
+            self.failure = error

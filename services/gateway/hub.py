@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +27,9 @@ from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
 
 TICK_S = 0.05
 REPORT_S = 0.005  # how often it is asked what the log took: a thread that waits for it would take the interpreter from the loop each time
+MANY_SESSIONS = 150  # from here on the loop goes round every ROUND_S, and reads what has come meanwhile in one go: waking costs more than a chunk
+ROUND_S = 0.005
+PASSES = 4  # of the loop in a round, for what goes through several tasks
 RESUME_WITHIN_S = 40.0
 
 
@@ -231,8 +235,14 @@ class SessionHub:
 
     async def _report(self) -> None:
         while True:
-            await asyncio.sleep(REPORT_S)
             self.producer.report()
+            if len(self._sessions) < MANY_SESSIONS:
+                await asyncio.sleep(REPORT_S)
+                continue
+            ends_at = time.monotonic() + ROUND_S
+            for _ in range(PASSES):
+                await asyncio.sleep(0)
+            _rest_until(ends_at)
 
     async def _tick(self) -> None:
         while True:
@@ -244,3 +254,8 @@ class SessionHub:
             for session in live:
                 session.tick(now)
             self.admission.waits(session.waits_s(now) for session in live if isinstance(session, LiveSession))
+
+
+def _rest_until(ends_at: float) -> None:
+    """The loop stands still: what comes meanwhile is found in one go, and the other threads have the interpreter."""
+    time.sleep(max(0.0, ends_at - time.monotonic()))

@@ -24,7 +24,6 @@ from services.gateway.spans import SessionSpan
 from services.gateway.updates import Closed, Failed, Final, Interim, Numbered, Update
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import (
-    AudioReceived,
     EndReason,
     Event,
     FinalizeRequested,
@@ -182,7 +181,7 @@ class LiveSession:
         return True
 
     def _put(self, whole_frames: bytes) -> bool:
-        if not self._channel.put(AudioReceived(self._frames_sent, whole_frames)):
+        if not self._channel.put_audio(self._frames_sent, whole_frames):
             return False
         frames = len(whole_frames) // self._frame_bytes
         self._frames_sent += frames

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 EXTENSION = "voxrelay.short_way"  # under which an application finds the connection in its scope
 
 
 class ShortWaySocket(WebSocketsSansIOProtocol):
-    """While ``take`` is set and nothing waits in the queue, it is given each binary message; one it gives False for goes the ordinary way.
+    """While ``take`` is set and nothing waits in the queue, it is given each binary message of one frame.
 
-    It is called on the event loop, in the order of the messages, and must not raise.
+    One for which it gives False goes the ordinary way. It is called on the event loop, in the order of the messages, and must not raise.
     """
 
     take: Callable[[bytes], bool] | None = None
@@ -28,14 +29,10 @@ class ShortWaySocket(WebSocketsSansIOProtocol):
         if not self.close_sent:  # then the handshake was one
             self.scope["extensions"][EXTENSION] = {"connection": self}
 
-    def send_receive_event_to_app(self) -> None:
-        if self.take is not None and self.curr_msg_data_type == "bytes" and not self.close_sent and self.queue.empty():
-            data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-            self.frames = [data]
-            if self.take(data):
-                self.frames = []
-                return
-        super().send_receive_event_to_app()
+    def handle_bytes(self, event: Frame) -> None:
+        is_whole = event.fin and not self.close_sent
+        if self.take is None or not is_whole or not self.queue.empty() or not self.take(event.data):  # type: ignore[arg-type]  # bytes, from a parser
+            super().handle_bytes(event)
 
 
 def connection_of(scope: Mapping[str, Any]) -> ShortWaySocket | None:

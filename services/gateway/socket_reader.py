@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -24,9 +25,9 @@ class SocketReader:
     """Used by one task. One alarm serves many messages: a timeout around each would cost as much as all else that is done with it."""
 
     def __init__(self, socket: WebSocket, clock: Callable[[], float], *, idle_s: float, lifetime_s: float, began_at: float, remedy: str) -> None:
-        """``remedy`` is what the refusal of a silent client tells it to send."""
-        self._socket, self._clock, self._idle_s, self._lifetime_s, self._remedy = socket, clock, idle_s, lifetime_s, remedy
-        self._ends_at = began_at + lifetime_s
+        """``began_at`` is a time of ``clock``; ``remedy`` is what the refusal of a silent client tells it to send."""
+        self._socket, self._idle_s, self._lifetime_s, self._remedy = socket, idle_s, lifetime_s, remedy
+        self._ends_at = time.monotonic() + began_at - clock() + lifetime_s
         self._due_at: float | None = None  # while it waits: when the client has been silent for too long
         self._alarm: asyncio.TimerHandle | None = None
         self._has_rung = False
@@ -43,7 +44,7 @@ class SocketReader:
 
     async def next(self) -> MutableMapping[str, Any]:
         """With ``bytes`` or ``text``. Raises ``Refused`` SESSION_IDLE, SESSION_LIFETIME, and ``WebSocketDisconnect``."""
-        now = self._clock()
+        now = time.monotonic()
         if now >= self._ends_at:
             raise self._late(now)  # also where the next message waits already
         self._due_at = min(now + self._idle_s, self._ends_at)
@@ -57,7 +58,7 @@ class SocketReader:
             task = asyncio.current_task()
             if not self._has_rung or task is None or task.uncancel():
                 raise
-            raise self._late(self._clock()) from None
+            raise self._late(time.monotonic()) from None
         finally:
             self._due_at, self._has_rung = None, False
             if self._connection is not None:
@@ -70,7 +71,7 @@ class SocketReader:
 
     def _hear(self, data: bytes) -> bool:
         """The short way of one message. Nothing may be raised here: ``next`` does that."""
-        now = self._clock()
+        now = time.monotonic()
         if self._has_rung or now >= self._ends_at:
             return False
         try:
@@ -87,7 +88,7 @@ class SocketReader:
             self._alarm = task.get_loop().call_later(min(self._due_at - now, LOOK_S), self._ring, task)
 
     def _ring(self, task: asyncio.Task[Any]) -> None:
-        now, self._alarm = self._clock(), None
+        now, self._alarm = time.monotonic(), None
         if self._due_at is not None and now >= self._due_at:
             self._has_rung = task.cancel()
         else:

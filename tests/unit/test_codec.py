@@ -53,6 +53,13 @@ def test_every_payload_survives_the_wire(payload_type: type[Payload], encoding: 
     survives()
 
 
+@given(st.integers(0, 2**40), st.binary(max_size=200), st.integers(1, 2**40), st.floats(0, 4e9))
+def test_audio_has_one_encoding_whoever_makes_it(start_sample: int, pcm: bytes, sequence: int, at: float) -> None:
+    event = Event("s1", AudioReceived(start_sample, pcm), "gateway", sequence, f"s1/gateway/{sequence}", at, at, "00-1-2-01")
+    encoder = codec.AudioEncoder("s1", "gateway", "00-1-2-01")
+    assert (encoder.key, *encoder.encode(start_sample, pcm, sequence, at)) == codec.encode(event, "protobuf")
+
+
 def test_results_read_as_canonical_protobuf_json() -> None:
     payload = SegmentTranscribed("u1", 3, True, 0.5, 1.25, "grüß dich", 0.9, (Word("grüß", 0.5, 0.8, 0.9),), "de")
     key, value, headers = codec.encode(Event("s", payload, "transcribe", 1, "s/transcribe/1", 1.0, 1.0, "00-a-b-01"), "json")
