@@ -1,9 +1,12 @@
 """A new version of everything under live calls: all services restarted one after another, and what callers notice of it.
 
-    python -m benchmarks.rolling [--sessions 50]
+    python -m benchmarks.rolling [--sessions 50] [--call-seconds 20] [--drain 60]
+    python -m benchmarks.rolling --call-seconds 0 --drain 2
 
 Two processes of each service on the way of a live call, over real Kafka; one of the others. Each is stopped (SIGTERM), started
-and waited for, alone. Calls last until all have been restarted, go on at the other gateway when theirs leaves, and ask for words
+and waited for, alone. There are always so many calls; whoever hangs up is followed by another caller, at a gateway that takes calls. A gateway
+that ends lets its calls finish for ``--drain`` seconds, as the chart has it. With ``--call-seconds 0`` calls last until all
+have been restarted, and those that are cut go on at the other gateway. Calls ask for words
 only; their audio is not kept, as an object for every second of every call is more than any real load. denoise and transcribe are
 scripted: every second is an utterance, and its word is a digest of its samples, so that a sample lost, doubled or misplaced
 anywhere shows. A final's delay counts from the feeding of the utterance's last chunk to its arrival at
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +32,7 @@ import httpx
 
 from benchmarks.report import percentile, print_table, write_json
 from voxrelay.audio import SAMPLE_RATE_HZ
-from voxrelay.cli.live import LiveCall, Refusal
+from voxrelay.cli.live import PASSING, LiveCall, Refusal
 
 CHUNK_S = 0.1
 SECOND_BYTES = SAMPLE_RATE_HZ * 2
@@ -44,18 +48,36 @@ class Caller:
     """One live call and what came of it."""
 
     number: int
-    live: LiveCall
+    make_call: Callable[[], LiveCall]
     fed: bytearray = field(default_factory=bytearray)
     fed_at: list[float] = field(default_factory=list)  # of each whole second
     finals: list[tuple[float, float, str]] = field(default_factory=list)  # when it came, its delay, its word
     session_id: str = ""
     error: str = ""
+    connections: int = 0
     is_closed: bool = False
 
-    async def talk(self, over: asyncio.Event) -> None:
+    async def call(self, over: asyncio.Event, seconds: float) -> None:
+        """Until it is over, or for so many seconds. A gateway that ends and takes no new call is asked once more: another one may answer."""
+        while not self.session_id:
+            self.error, self._answered = "", asyncio.Event()
+            self.live = self.make_call()
+            talking = asyncio.create_task(self._talk(over, seconds))
+            await self._listen()
+            self._answered.set()
+            self.connections += self.live.connections
+            await talking
+            if self.error not in PASSING:
+                return
+
+    async def _talk(self, over: asyncio.Event, seconds: float) -> None:
+        await self._answered.wait()
         noise, size = random.Random(self.number), int(SAMPLE_RATE_HZ * CHUNK_S) * 2
         begun, chunks = time.monotonic(), 0
-        while not over.is_set() or len(self.fed) % SECOND_BYTES:
+        while self.session_id and not self.error:
+            is_whole_second = bool(self.fed) and len(self.fed) % SECOND_BYTES == 0
+            if is_whole_second and (over.is_set() or 0 < seconds <= chunks * CHUNK_S):
+                break
             await asyncio.sleep(max(0.0, begun + chunks * CHUNK_S - time.monotonic()))
             chunk = noise.randbytes(size)
             self.fed += chunk
@@ -65,7 +87,7 @@ class Caller:
             await self.live.feed(chunk)
         self.live.finish()
 
-    async def listen(self) -> None:
+    async def _listen(self) -> None:
         try:
             async for message in self.live.messages():
                 self._take(message)
@@ -75,6 +97,7 @@ class Caller:
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "session":
             self.session_id = message["session_id"]
+            self._answered.set()
         elif message["type"] == "final":
             now = time.monotonic()
             self.finals.append((now, now - self.fed_at[round(message["end"]) - 1], message["transcript"]))
@@ -129,16 +152,22 @@ async def roll(stacks: list[Any], spans: list[Span]) -> None:
                 spans.append(watch.span(name))
 
 
-async def measure(stacks: list[Any], sessions: int) -> tuple[list[Caller], list[Span]]:
+async def measure(stacks: list[Any], sessions: int, call_seconds: float) -> tuple[list[Caller], list[Span]]:
     addresses = [stack.url.replace("http", "ws", 1) for stack in stacks]
     chance = random.Random(1)
     words_only = {"diarize": "false", "attributes": "false", "keep_audio": "false"}
-    callers = [
-        Caller(number, LiveCall(lambda: chance.choice(addresses), SAMPLE_RATE_HZ, parameters=words_only, patience_s=PATIENCE_S))
-        for number in range(sessions)
-    ]
+    callers: list[Caller] = []
     over, watch = asyncio.Event(), Watch()
-    tasks = [asyncio.create_task(step) for caller in callers for step in (caller.talk(over), caller.listen())]
+
+    def make_call() -> LiveCall:
+        return LiveCall(lambda: chance.choice(addresses), SAMPLE_RATE_HZ, parameters=words_only, patience_s=PATIENCE_S)
+
+    async def keep_calling() -> None:
+        while not over.is_set():
+            callers.append(Caller(len(callers), make_call))
+            await callers[-1].call(over, chance.uniform(0.5, 1.5) * call_seconds)
+
+    tasks = [asyncio.create_task(keep_calling()) for _ in range(sessions)]
     await asyncio.sleep(2 * SETTLE_S)
     spans = [watch.span("before")]
     await roll(stacks, spans)
@@ -171,7 +200,8 @@ def _row(name: str, delays: list[float], spans: list[Span]) -> list[Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=50)
-    parser.add_argument("--drain", type=float, default=2.0, help="seconds a gateway that ends leaves its calls; then they go on at the other one")
+    parser.add_argument("--call-seconds", type=float, default=20.0, help="length of a call, give or take a half; 0: until the end")
+    parser.add_argument("--drain", type=float, default=60.0, help="seconds a gateway that ends leaves its calls; then they go on at the other one")
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
     from local_services.stack import Stack
@@ -185,7 +215,7 @@ def main() -> None:
             for stack in (first, second):
                 stack.start()
                 stack.wait_ready()
-            callers, spans = asyncio.run(measure([first, second], arguments.sessions))
+            callers, spans = asyncio.run(measure([first, second], arguments.sessions, arguments.call_seconds))
             complete = kept(first.url, callers)
         finally:
             second.stop()
@@ -197,12 +227,12 @@ def main() -> None:
     everything = [delay for delays in by_service.values() for delay in delays]
     rows = [_row(name, by_service[name], spans) for name in ("before", *BESIDE, *ON_THE_WAY, "after")] + [_row("all", everything, spans)]
     print_table(
-        f"{arguments.sessions} live calls while everything is restarted: delay of finals, ms",
+        f"{arguments.sessions} live calls at a time while everything is restarted: delay of finals, ms",
         ("under way", "finals", "p50", "p99", "longest", "machine busy"),
         rows,
     )
     whole = sum(caller.is_whole for caller in callers)
-    connections = sum(caller.live.connections for caller in callers)
+    connections = sum(caller.connections for caller in callers)
     print(f"\n{whole} of {len(callers)} calls heard every word once and in order; {complete} are stored whole; {connections} connections in all.")
     for caller in callers:
         if not caller.is_whole:
