@@ -22,6 +22,7 @@ BOUNDED = {
     "name": "a node of the topology, given to a runner",
     "stage": "a node of the topology, given by a service's compose",
     "node.name": "a node of the topology",
+    "f'{stage}.shadow'": "a node of the topology and its shadow",
     "self._node.name": "a node of the topology",
     "lane": "events.LANES",
     "self._lane": "events.LANES",
