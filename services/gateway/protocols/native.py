@@ -126,7 +126,12 @@ class NativeConnection:
         reader = reader_of(self._socket, self._hub, self._session.opened_at, "audio or keep_alive")
         reader.shorten(self._intake.take)
         while True:
-            message = await reader.next()
+            try:
+                message = await reader.next()
+            except Refused as refused:
+                if self._session.is_closing and refused.code == "SESSION_IDLE":
+                    continue  # it waits for the last results, and has nothing to say
+                raise
             if self._session.is_closing:
                 continue  # a client that came back for the last results
             if message.get("bytes") is not None:

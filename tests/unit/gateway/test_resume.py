@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
+from services.gateway import socket_reader
 from services.gateway.server import GatewayServer
 from tests.unit.gateway.test_native import RATE_HZ, everything, of
 from voxrelay.bus.memory import MemoryBus
@@ -140,6 +141,22 @@ async def test_a_client_that_closed_and_lost_its_connection_gets_the_rest(gatewa
         messages = await everything(socket)
     assert [final["transcript"] for final in of(messages, "final")] == ["hello u1", "hello u2"]
     assert of(messages, "closed")
+
+
+async def test_who_waits_for_the_last_results_need_not_speak(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a campaign on a machine too full: they came later than a connection may be silent."""
+    monkeypatch.setattr(socket_reader, "LAST_WORDS_S", 0.1)
+    gateway = make_gateway(idle_s=0.3, stage_timeout_s=2.0, leave_out=("transcribe",))
+    async with connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe", compression=None) as socket:
+        session = json.loads(await socket.recv())
+        await socket.send(bytes(2 * RATE_HZ))
+        await socket.send(CLOSE)
+        await asyncio.sleep(0.2)
+        socket.transport.abort()
+    query = f"?resume_token={session['resume_token']}&last_sequence=0"
+    async with connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe{query}", compression=None) as socket:
+        messages = await everything(socket)
+    assert [message["error"]["code"] for message in of(messages, "error")] == ["STAGE_TIMEOUT"]
 
 
 async def test_the_newer_connection_has_the_session(gateway: GatewayServer) -> None:
