@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.replay import replay
+from services.transcribe.stage import TranscribeStage
+from tests.integration.exchangeable import DigestTranscriber
 from tests.published import Cleaned, Finals
 from tests.unit.transcribe.test_stage import audio
 from voxrelay import codec
@@ -36,7 +39,7 @@ from voxrelay.models.catalogue import ModelEntry
 from voxrelay.models.comparison import Texts, differences, published, shadowed
 from voxrelay.models.operations import ModelOperations
 from voxrelay.models.registry import ModelRegistry
-from voxrelay.models.slot import part_of
+from voxrelay.models.slot import EngineSlot, part_of
 from voxrelay.runner.checkpoints import CheckpointLog
 from voxrelay.settings import PlatformSettings
 from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, DENOISE, Topic, checkpoint_topic, topic_specs
@@ -183,6 +186,9 @@ def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bu
         operations.activate("third", 0.5)
         finals.until(lambda now: now.newest_models == {"second", "third"})
         in_shadow = heard_in_shadow()
+        replayed = replay(
+            bus, TranscribeStage(EngineSlot("transcribe", DigestTranscriber(before="hm")), is_urgent=False), "live", begin_s, time.time()
+        )
         operations.shadow("mumbling", 0.0)
         until("second", "third")
         operations.activate("broken")
@@ -205,9 +211,10 @@ def test_models_are_exchanged_under_load_and_a_replay_is_the_same_to_the_byte(bu
     assert len({tuple(finals.texts(session)) for session in sessions}) == 1  # all said the same, whichever models heard them
     assert all(finals.models(session)[0] == "" and "second" in finals.models(session) for session in sessions)
     assert not any("mumbling" in finals.models(session) for session in sessions)  # it has answered nobody
-    compared = differences(published(bus, "live", begin_s, in_shadow), in_shadow)
-    assert {one.session_id for one in compared} == set(sessions)
-    assert {(one.wer, one.errors - one.utterances) for one in compared} == {(1.0, 0)}  # one word too many in each utterance
+    for heard in (in_shadow, {session: replayed.texts[session] for session in sessions}):  # beside the calls, and from the log while they went on
+        compared = differences(published(bus, "live", begin_s, heard), heard)
+        assert {one.session_id for one in compared} == set(sessions)
+        assert {(one.wer, one.errors - one.utterances) for one in compared} == {(1.0, 0)}  # one word too many in each utterance
 
 
 def test_a_session_of_denoise_keeps_its_model_through_an_activation_and_a_kill(bus: KafkaBus, serve: Serve, tmp_path: Path) -> None:
