@@ -20,7 +20,7 @@ class TranscribeSettings(Settings):
 
     engine: str = Field("pocketsphinx", description="which engine transcribes: pocketsphinx, faster-whisper or sherpa-onnx")
     model: str = Field("", description="the registry's name of the model, for engines that need one; empty for the recommended one")
-    interim_every_ms: int = Field(300, ge=100, le=10_000, description="audio between two interim results of an utterance")
+    interim_every_ms: int = Field(250, ge=100, le=10_000, description="audio between two interim results of an utterance")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="what faster-whisper runs on: auto, cpu or cuda")
     compute: str = Field("default", description="arithmetic of faster-whisper: default (as its weights are), int8, int8_float16, float16 or float32")
     batch: int = Field(8, ge=1, le=128, description="utterances in one call of faster-whisper or sherpa-onnx; more is faster on a GPU")
