@@ -39,7 +39,7 @@ def clip(eval_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def listened(embedded: Embedded, clip: Path) -> list[dict[str, object]]:
-    done = _run("listen", embedded.url, "--file", str(clip), "--speed", "4", "--json")
+    done = _run("listen", embedded.url, "--file", str(clip), "--speed", "1", "--json")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
