@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from services.denoise.compose import front_end
+from services.denoise.session import FrontEnd
+from services.denoise.settings import DenoiseSettings
+from voxrelay.engines import EngineUnusable
+from voxrelay.settings import PlatformSettings
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -52,3 +58,12 @@ def postgresql_url() -> str:
 @pytest.fixture(scope="session")
 def object_store_url() -> str:
     return _real_service("VOXRELAY_OBJECT_STORE_URL", "S3 server")
+
+
+@pytest.fixture(scope="module")
+def real_front_end() -> FrontEnd:
+    """denoise's default engines, as they are installed."""
+    try:
+        return front_end(PlatformSettings(), DenoiseSettings())
+    except EngineUnusable as error:
+        pytest.skip(str(error))

@@ -28,12 +28,12 @@ WARM_HOPS = 16
 
 
 def suppressor(platform: PlatformSettings, engine: str, **options: Any) -> Suppressor:
-    runtime = _runtime(platform) if engine in WITH_WEIGHTS else {}
+    runtime = platform.engine_runtime if engine in WITH_WEIGHTS else {}
     return cast(Suppressor, load("denoise", ENGINES, engine, **{**runtime, **options}))
 
 
 def detector(platform: PlatformSettings, engine: str, **options: Any) -> SpeechDetector:
-    return cast(SpeechDetector, load("speech detection", DETECTORS, engine, extra="denoise", **{**_runtime(platform), **options}))
+    return cast(SpeechDetector, load("speech detection", DETECTORS, engine, extra="denoise", **{**platform.engine_runtime, **options}))
 
 
 def suppressor_model(platform: PlatformSettings, name: str) -> Suppressor:
@@ -101,11 +101,6 @@ def compose(platform: PlatformSettings) -> Service:
 def _weights(registry: ModelRegistry, name: str, engine: str) -> dict[str, Any]:
     weights, digest = registry.weights(name, engine)
     return {"weights": weights, "model_digest": digest}
-
-
-def _runtime(platform: PlatformSettings) -> dict[str, Any]:
-    """What engines on ONNX Runtime are made with besides their weights."""
-    return platform.engine_runtime
 
 
 def _samples(milliseconds: int) -> int:

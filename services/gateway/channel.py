@@ -47,8 +47,7 @@ class Channel:
         """Wait until the log has everything that was sent. Raises ``Refused`` when it took it no more."""
         while self.unacknowledged_bytes and self.failure is None:
             await asyncio.sleep(RETRY_S)
-        if self.failure is not None:
-            raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
+        self._check()
 
     @property
     def has_room(self) -> bool:
@@ -78,9 +77,12 @@ class Channel:
         return self._hand_over(value, headers, sequence, now)
 
     def _may_put(self) -> bool:
+        self._check()
+        return self.has_room
+
+    def _check(self) -> None:
         if self.failure is not None:
             raise Refused("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment.") from self.failure
-        return self.unacknowledged_bytes <= self._most_on_its_way
 
     def _hand_over(self, value: bytes, headers: Headers, sequence: int, now: float) -> bool:
         self.unacknowledged_bytes += len(value)

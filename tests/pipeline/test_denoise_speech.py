@@ -10,22 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from services.denoise.compose import front_end
 from services.denoise.session import FrontEnd
-from services.denoise.settings import DenoiseSettings
 from services.denoise.stage import DenoiseStage
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32
-from voxrelay.engines import EngineUnusable
 from voxrelay.events import AudioDenoised, AudioReceived, Event, Payload, SessionConfig, SessionEnded, SessionOpened, UtteranceEnded
-from voxrelay.settings import PlatformSettings
-
-
-@pytest.fixture(scope="module")
-def real_front_end() -> FrontEnd:
-    try:
-        return front_end(PlatformSettings(), DenoiseSettings())
-    except EngineUnusable as error:
-        pytest.skip(str(error))
 
 
 def _read(path: Path, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.denoise.compose import front_end
 from services.denoise.session import FrontEnd
-from services.denoise.settings import DenoiseSettings
 from services.denoise.stage import DenoiseStage
 from services.diarize.compose import cluster_rules, speaker_embedder
 from services.diarize.engine import SpeakerEmbedder
@@ -28,14 +26,6 @@ from voxrelay.settings import PlatformSettings
 CHUNK_BYTES = 3_200
 FRAMES_PER_SECOND = 100
 Turns = list[tuple[float, float, str]]
-
-
-@pytest.fixture(scope="module")
-def real_front_end() -> FrontEnd:
-    try:
-        return front_end(PlatformSettings(), DenoiseSettings())
-    except EngineUnusable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -9,31 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.denoise.compose import front_end
 from services.denoise.session import FrontEnd
-from services.denoise.settings import DenoiseSettings
 from services.denoise.stage import DenoiseStage
 from services.transcribe.engine import ENGINES
 from services.transcribe.settings import TranscribeSettings
 from services.transcribe.stage import TranscribeStage
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32
-from voxrelay.engines import EngineUnusable, load
+from voxrelay.engines import load
 from voxrelay.events import AudioReceived, Event, Payload, SegmentTranscribed, SessionConfig, SessionOpened
 from voxrelay.models.slot import EngineSlot
-from voxrelay.settings import PlatformSettings
 
 pytest.importorskip("faster_whisper", reason="the extra faster-whisper is not installed")
 
 CHUNK = 320  # 20 ms, so that the answer is no coarser
 AUDIBLE = 0.02  # of full scale: the first sound of the clips used
-
-
-@pytest.fixture(scope="module")
-def real_front_end() -> FrontEnd:
-    try:
-        return front_end(PlatformSettings(), DenoiseSettings())
-    except EngineUnusable as error:
-        pytest.skip(str(error))
 
 
 def received(samples: Float32Array) -> Iterator[Payload]:
