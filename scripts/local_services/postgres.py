@@ -63,7 +63,11 @@ class Postgres:
         )
         access = partial / "pg_hba.conf"
         access.write_text(ACCESS_RULES)
-        statements = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{settings['password']}'\nCREATE DATABASE {DATABASE} OWNER {ROLE}\n"
+        # pg_signal_backend: a database is not dropped, WITH (FORCE) neither, while autovacuum is in it, unless by who may signal its process.
+        statements = (
+            f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{settings['password']}' IN ROLE pg_signal_backend\n"
+            f"CREATE DATABASE {DATABASE} OWNER {ROLE}\n"
+        )
         # Single-user mode needs no running server and no password of the superuser, who cannot log in at all.
         self._run(programs / "postgres", "--single", "-F", "-D", str(partial), "postgres", typed=statements)
         partial.rename(data)
