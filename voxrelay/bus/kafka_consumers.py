@@ -85,8 +85,9 @@ class PartitionConsumer:
 
 class GroupConsumer(PartitionConsumer):
     def __init__(self, settings: Mapping[str, Any], topics: Sequence[str], rebalance: Rebalance) -> None:
-        super().__init__(settings)
+        super().__init__({**settings, "on_commit": self._on_commit})
         self._rebalance, self._topic = rebalance, topics[0]
+        self._commits = 0  # that the broker has not answered
         self._has_moved = False  # since the pace was last looked after
         self._wake_at = 0.0
         self.client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
@@ -95,6 +96,10 @@ class GroupConsumer(PartitionConsumer):
         records = super().poll(max_records, timeout_s)
         self._keep_pace()
         return records
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        super().commit(offsets)
+        self._commits += bool(offsets)
 
     def _keep_pace(self) -> None:
         """librdkafka looks after its group once a second unless something wakes it, and joins a group at most once a second unless it got
@@ -110,13 +115,18 @@ class GroupConsumer(PartitionConsumer):
                 self.client.assignment()  # asks the thread that sends the heartbeats
 
     def close(self) -> None:
-        """Hands its partitions over at once. A member with a lasting name would only be missed when its session with the group has run out."""
+        """Hands its partitions over at once. Who is only missed when its session with the group has run out keeps them from everybody for so long:
+        a member with a lasting name, and one that librdkafka closes while a commit is on its way, since it does not tell the group that it leaves.
+        """
         with suppress(KafkaException):  # a client that failed for good has nothing to hand over
             self.client.unsubscribe()
         deadline = time.monotonic() + LEAVE_WITHIN_S
-        while self.client.assignment() and time.monotonic() < deadline:
-            self.client.poll(0.05)  # the revocation comes through here
+        while (self.client.assignment() or self._commits) and time.monotonic() < deadline:
+            self.client.poll(0.05)  # the revocation and the answers to commits come through here
         super().close()
+
+    def _on_commit(self, _error: KafkaError | None, _positions: list[Position]) -> None:
+        self._commits -= 1
 
     def _on_assign(self, client: Client, positions: list[Position]) -> None:
         self._has_moved = True
