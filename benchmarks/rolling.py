@@ -54,13 +54,14 @@ class Caller:
     finals: list[tuple[float, float, str]] = field(default_factory=list)  # when it came, its delay, its word
     session_id: str = ""
     error: str = ""
+    retry_after_s: float = 0.0
     connections: int = 0
     is_closed: bool = False
 
     async def call(self, over: asyncio.Event, seconds: float) -> None:
-        """Until it is over, or for so many seconds. A gateway that ends and takes no new call is asked once more: another one may answer."""
+        """Until it is over, or for so many seconds. Who is refused for now calls once more when told to; another gateway may answer."""
         while not self.session_id:
-            self.error, self._answered = "", asyncio.Event()
+            self.error, self.retry_after_s, self._answered = "", 0.0, asyncio.Event()
             self.live = self.make_call()
             talking = asyncio.create_task(self._talk(over, seconds))
             await self._listen()
@@ -69,6 +70,7 @@ class Caller:
             await talking
             if self.error not in PASSING:
                 return
+            await asyncio.sleep(self.retry_after_s)
 
     async def _talk(self, over: asyncio.Event, seconds: float) -> None:
         await self._answered.wait()
@@ -102,7 +104,7 @@ class Caller:
             now = time.monotonic()
             self.finals.append((now, now - self.fed_at[round(message["end"]) - 1], message["transcript"]))
         elif message["type"] == "error":
-            self.error = message["error"]["code"]
+            self.error, self.retry_after_s = message["error"]["code"], message["error"].get("retry_after", 0.0)
         elif message["type"] == "closed":
             self.is_closed = True
 

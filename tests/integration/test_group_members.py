@@ -44,8 +44,9 @@ class CommittingOwner(Owner):
 
     def revoked(self, sources: Sequence[TopicPartition]) -> None:
         super().revoked(sources)
-        for number in range(200) if self.consumer is not None else ():
-            self.consumer.commit({source: number for source in sources})
+        if self.consumer is not None:
+            for number in range(200):
+                self.consumer.commit(dict.fromkeys(sources, number))
 
 
 @pytest.mark.parametrize("instances", [("first", "second"), ("", "")], ids=["lasting names", "names of the moment"])
