@@ -211,6 +211,8 @@ def topic_specs(partitions: int = DEFAULT_PARTITIONS) -> list[TopicSpec]:
             config = {
                 "cleanup.policy": "compact,delete",
                 "retention.ms": str(24 * HOUR_MS),
+                # Who takes a session over reads all of this, and nothing is compacted that lies in the newest segment.
+                "segment.bytes": str(8 * MAX_RECORD_BYTES),
                 "segment.ms": str(10 * 60_000),
                 "min.cleanable.dirty.ratio": "0.2",
                 "max.message.bytes": str(8 * MAX_RECORD_BYTES),
