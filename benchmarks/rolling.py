@@ -1,6 +1,6 @@
 """A new version of everything under live calls: all services restarted one after another, and what callers notice of it.
 
-    python -m benchmarks.rolling [--sessions 50] [--call-seconds 20] [--drain 60]
+    python -m benchmarks.rolling [--sessions 50] [--call-seconds 20] [--drain 60] [--warm-up 60]
     python -m benchmarks.rolling --call-seconds 0 --drain 2
 
 Two processes of each service on the way of a live call, over real Kafka; one of the others. Each is stopped (SIGTERM), started
@@ -10,7 +10,7 @@ have been restarted, and those that are cut go on at the other gateway. Calls as
 only; their audio is not kept, as an object for every second of every call is more than any real load. denoise and transcribe are
 scripted: every second is an utterance, and its word is a digest of its samples, so that a sample lost, doubled or misplaced
 anywhere shows. A final's delay counts from the feeding of the utterance's last chunk to its arrival at
-the client.
+the client; those of the first ``--warm-up`` seconds do not count, as a Java broker is slow while it is young.
 """
 
 from __future__ import annotations
@@ -154,12 +154,12 @@ async def roll(stacks: list[Any], spans: list[Span]) -> None:
                 spans.append(watch.span(name))
 
 
-async def measure(stacks: list[Any], sessions: int, call_seconds: float) -> tuple[list[Caller], list[Span]]:
+async def measure(stacks: list[Any], sessions: int, call_seconds: float, warm_up_s: float) -> tuple[list[Caller], list[Span]]:
     addresses = [stack.url.replace("http", "ws", 1) for stack in stacks]
     chance = random.Random(1)
     words_only = {"diarize": "false", "attributes": "false", "keep_audio": "false"}
     callers: list[Caller] = []
-    over, watch = asyncio.Event(), Watch()
+    over = asyncio.Event()
 
     def make_call() -> LiveCall:
         return LiveCall(lambda: chance.choice(addresses), SAMPLE_RATE_HZ, parameters=words_only, patience_s=PATIENCE_S)
@@ -170,6 +170,8 @@ async def measure(stacks: list[Any], sessions: int, call_seconds: float) -> tupl
             await callers[-1].call(over, chance.uniform(0.5, 1.5) * call_seconds)
 
     tasks = [asyncio.create_task(keep_calling()) for _ in range(sessions)]
+    await asyncio.sleep(warm_up_s)
+    watch = Watch()
     await asyncio.sleep(2 * SETTLE_S)
     spans = [watch.span("before")]
     await roll(stacks, spans)
@@ -204,6 +206,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--call-seconds", type=float, default=20.0, help="length of a call, give or take a half; 0: until the end")
     parser.add_argument("--drain", type=float, default=60.0, help="seconds a gateway that ends leaves its calls; then they go on at the other one")
+    parser.add_argument("--warm-up", type=float, default=60.0, help="seconds before anything counts or is restarted")
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
     from local_services.stack import Stack
@@ -217,7 +220,7 @@ def main() -> None:
             for stack in (first, second):
                 stack.start()
                 stack.wait_ready()
-            callers, spans = asyncio.run(measure([first, second], arguments.sessions, arguments.call_seconds))
+            callers, spans = asyncio.run(measure([first, second], arguments.sessions, arguments.call_seconds, arguments.warm_up))
             complete = kept(first.url, callers)
         finally:
             second.stop()
@@ -225,6 +228,8 @@ def main() -> None:
     by_service: dict[str, list[float]] = defaultdict(list)
     for caller in callers:
         for came, delay, _ in caller.finals:
+            if came < spans[0].begun:
+                continue
             by_service[next((span.name for span in spans if span.begun <= came < span.ended), "after")].append(delay)
     everything = [delay for delays in by_service.values() for delay in delays]
     rows = [_row(name, by_service[name], spans) for name in ("before", *BESIDE, *ON_THE_WAY, "after")] + [_row("all", everything, spans)]
