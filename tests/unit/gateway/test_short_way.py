@@ -7,13 +7,14 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Frame, Opcode
 
 from services.gateway.server import GatewayServer
 from services.gateway.sessions import LiveSession
@@ -95,6 +96,65 @@ async def test_messages_keep_their_order_whichever_way_they_go() -> None:
                     await asyncio.sleep(0.001)
     assert heard == sent
     assert short > 50
+
+
+def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+async def test_wherever_the_network_cuts_the_stream_the_messages_are_the_same() -> None:
+    heard: list[Any] = []
+    chance = random.Random(11)
+
+    def take(data: bytes) -> bool:
+        heard.append(data)
+        return True
+
+    async def talk(reader: SocketReader) -> None:
+        reader.shorten(take)
+        with suppress(WebSocketDisconnect):
+            while True:
+                message = await reader.next()
+                heard.append(message.get("bytes") or message.get("text"))
+
+    sent: list[Any] = []
+    pieces: list[bytes] = []  # as they are given to the network
+    for number in range(600):
+        data = chance.randbytes(chance.choice([3, 200, 3200, 70_000]))
+        head = {3: 6, 200: 8, 3200: 8, 70_000: 14}[len(data)]
+        match number % 6:
+            case 0:
+                stream = masked(Opcode.TEXT, data.hex().encode())
+                sent.append(data.hex())
+            case 1:
+                stream = masked(Opcode.BINARY, data[:150], fin=False) + masked(Opcode.PING, b"?") + masked(Opcode.CONT, data[150:])
+                sent.append(data)
+            case 2:  # its payload looks like a frame, as it comes over the network, and begins a piece
+                inner = masked(Opcode.BINARY, bytes(200))
+                stream = Frame(Opcode.BINARY, inner).serialize(mask=False)
+                stream = bytes((stream[0], stream[1] | 0x80)) + stream[2:4] + bytes(4) + stream[4:]  # a mask of zeros
+                sent.append(inner)
+                head = 8
+            case _:
+                stream = masked(Opcode.BINARY, data)
+                sent.append(data)
+        match chance.randrange(4) if number % 6 != 2 else 1:
+            case 0 if pieces:
+                pieces[-1] += stream
+            case 1:
+                pieces += stream[:head], stream[head:]
+            case 2:
+                pieces += (stream[at : at + 1000] for at in range(0, len(stream), 1000))
+            case _:
+                pieces.append(stream)
+    async with talking(talk) as client:
+        for piece in pieces:
+            client.transport.write(piece)
+            await asyncio.sleep(0.001)  # so that it is read alone
+        async with asyncio.timeout(30):
+            while len(heard) < len(sent):
+                await asyncio.sleep(0.01)
+    assert heard == sent
 
 
 @pytest.mark.parametrize("error", [Refused("QUOTA_EXCEEDED", "No minutes are left."), ValueError("a mistake of ours")])
