@@ -57,7 +57,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def stack(services_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
     traces = {"VOXRELAY_TRACES_ENDPOINT": collector.endpoint, "VOXRELAY_TRACES_RATIO": "1"}
-    patient = {"VOXRELAY_GATEWAY_JOIN_WAIT_S": "90", "VOXRELAY_GATEWAY_STAGE_TIMEOUT_S": "90"}  # on a full machine a stage may be silent for long
+    patient = {"VOXRELAY_GATEWAY_JOIN_WAIT_S": "30", "VOXRELAY_GATEWAY_STAGE_TIMEOUT_S": "90"}  # on a full machine a stage may be silent for long
     stack = Stack(tmp_path_factory.mktemp("stack"), {**services_environment, **traces, **patient})
     stack.prepare()
     stack.start()
@@ -269,7 +269,7 @@ def test_an_object_store_that_dies_loses_no_audio(
     own = json.loads(services("env", "--json", "--only", "s3"))
     environment = {**services_environment, **{name: value for name, value in own.items() if name.startswith("AWS_") or "OBJECT" in name}}
     stack.stop()
-    projector = Stack(tmp_path / "stack", {**environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "90"})
+    projector = Stack(tmp_path / "stack", {**environment, "VOXRELAY_GATEWAY_JOIN_WAIT_S": "30"})
     projector.start()
     try:
         projector.wait_ready()

@@ -16,6 +16,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 
+from benchmarks.gateway import frame
 from services.gateway.server import GatewayServer
 from services.gateway.sessions import LiveSession
 from services.gateway.short_way import ShortWaySocket
@@ -131,8 +132,7 @@ async def test_wherever_the_network_cuts_the_stream_the_messages_are_the_same() 
                 sent.append(data)
             case 2:  # its payload looks like a frame, as it comes over the network, and begins a piece
                 inner = masked(Opcode.BINARY, bytes(200))
-                stream = Frame(Opcode.BINARY, inner).serialize(mask=False)
-                stream = bytes((stream[0], stream[1] | 0x80)) + stream[2:4] + bytes(4) + stream[4:]  # a mask of zeros
+                stream = frame(inner)
                 sent.append(inner)
                 head = 8
             case _:
