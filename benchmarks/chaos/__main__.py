@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--seed", type=int, default=1, help="decides the plan, and to which gateway each caller goes")
     found.add_argument("--rounds", type=int, default=3, help="the faults are shared out over so many runs; 0: a run for each")
     found.add_argument("--repeat", type=int, default=1, help="the whole plan again with so many seeds, counted up from --seed")
+    found.add_argument("--of-each", type=int, default=None, metavar="N", help="strike only N targets of each kind, which the seed chooses")
     found.add_argument("--sessions", type=int, default=6)
     found.add_argument("--voices", type=int, default=3, help="different speech; the undisturbed run speaks each once")
     found.add_argument("--seconds", type=float, default=60.0, help="for how long everybody speaks")
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace, folder: Path, done: list[Round]) -> None:
             campaign.run_undisturbed()
             for repeat in range(arguments.repeat):
                 seed = arguments.seed + repeat
-                for number, hand in enumerate(deal(seed, arguments.rounds or len(faults), faults)):
+                for number, hand in enumerate(deal(seed, arguments.rounds or len(faults), faults, arguments.of_each)):
                     run_seed = seed * 1000 + number
                     done.append(campaign.run(run_seed, plan(run_seed, campaign.duration_s, hand)))
         finally:

@@ -30,8 +30,9 @@ def every_fault(kinds: Sequence[str]) -> list[tuple[str, str]]:
     return [(kind, target) for kind in kinds for target in KINDS[kind].targets]
 
 
-def deal(seed: int, rounds: int, faults: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
-    """All faults once, shared out over the rounds; every kind is spread over as many of them as it can be."""
+def deal(seed: int, rounds: int, faults: Sequence[tuple[str, str]], of_each: int | None = None) -> list[list[tuple[str, str]]]:
+    """All faults once, shared out over the rounds; every kind is spread over as many of them as it can be. ``of_each``: only so many
+    targets of each kind, which the seed chooses."""
     chance = random.Random(seed)
     by_kind: dict[str, list[str]] = {}
     for kind, target in faults:
@@ -40,7 +41,7 @@ def deal(seed: int, rounds: int, faults: Sequence[tuple[str, str]]) -> list[list
     turn = 0
     for kind, targets in by_kind.items():
         chance.shuffle(targets)
-        for target in targets:
+        for target in targets[:of_each]:
             hands[turn % rounds].append((kind, target))
             turn += 1
     return hands

@@ -72,7 +72,10 @@ class Consumer(Protocol):
     """Used by one thread. Callbacks of a group run inside ``poll`` and ``close``."""
 
     def poll(self, max_records: int = 500, timeout_s: float = 0.1) -> list[Record]:
-        """Waits up to ``timeout_s`` for the first record and takes what else is there. Raises ``Unavailable`` when the log is out of reach."""
+        """Waits up to ``timeout_s`` for the first record and takes what else is there.
+
+        Raises ``Unavailable`` when the log is out of reach: then nothing was taken, and the same records come again.
+        """
         ...
 
     def seek(self, source: TopicPartition, offset: int) -> None:

@@ -31,6 +31,7 @@ RETRY_S = 0.1
 TOLD_EVERY_S = 10.0
 ANY_PARTITION = -1
 HAS_MEMBERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS)  # answers of a group that somebody is in
+SESSION_TIMEOUT_MS = 12_000  # a broker that dies is missed after 9 s; its groups' members are to outlast it and go on with the next coordinator
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
 
@@ -237,7 +238,7 @@ class KafkaBus:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": 6000,
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
             "heartbeat.interval.ms": HEARTBEAT_MS,
             "max.poll.interval.ms": 600_000,
             "queued.max.messages.kbytes": FETCH_KILOBYTES,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -13,12 +15,16 @@ from confluent_kafka import TopicPartition as Position
 
 from voxrelay.bus.api import Headers, Rebalance, Record, TopicPartition
 from voxrelay.errors import Fenced, Unavailable
+from voxrelay.telemetry import fields
+
+log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
 LEAVE_WITHIN_S = 10.0
 HEARTBEAT_MS = 100  # how soon a member learns that partitions are to move
 WAKE_EVERY_S = 0.05
 METADATA_WITHIN_S = 1.0
+FENCED_AGAIN_WITHIN_S = 60.0
 
 
 def problem_of(what: str, error: KafkaError) -> Exception:
@@ -38,8 +44,23 @@ class PartitionConsumer:
         first = self.client.poll(timeout_s)
         if first is None:
             return []
-        more = self.client.consume(max_records - 1, 0) if max_records > 1 else []
-        return [_record(message, self._keys) for message in (first, *more)]
+        messages = [first, *self.client.consume(max_records - 1, 0)] if max_records > 1 else [first]
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._give_back(messages)
+                raise problem_of("The Kafka broker reports", error)
+        return [_record(message, self._keys) for message in messages]
+
+    def _give_back(self, messages: Sequence[Message]) -> None:
+        """The records that came with an error will come again: they are not lost with it."""
+        first: dict[tuple[str | None, int | None], int | None] = {}
+        for message in messages:
+            if message.error() is None:
+                first.setdefault((message.topic(), message.partition()), message.offset())
+        for (topic, partition), offset in first.items():
+            with suppress(KafkaException):  # not assigned any more, or nothing comes through this client ever again
+                self.client.seek(Position(topic, partition, offset))
 
     def seek(self, source: TopicPartition, offset: int) -> None:
         try:
@@ -85,21 +106,51 @@ class PartitionConsumer:
 
 class GroupConsumer(PartitionConsumer):
     def __init__(self, settings: Mapping[str, Any], topics: Sequence[str], rebalance: Rebalance) -> None:
-        super().__init__({**settings, "on_commit": self._on_commit})
-        self._rebalance, self._topic = rebalance, topics[0]
+        self._settings = {**settings, "on_commit": self._on_commit}
+        super().__init__(self._settings)
+        self._rebalance, self._topics = rebalance, list(topics)
+        self._owned: set[TopicPartition] = set()
         self._commits = 0  # that the broker has not answered
         self._has_moved = False  # since the pace was last looked after
         self._wake_at = 0.0
-        self.client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        self._fenced_at = -math.inf
+        self._is_out = False  # fenced, and not yet joined again
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self.client.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def poll(self, max_records: int = 500, timeout_s: float = 0.1) -> list[Record]:
-        records = super().poll(max_records, timeout_s)
+        try:
+            records = super().poll(max_records, timeout_s)
+        except Fenced:
+            self._join_again()
+            return []
         self._keep_pace()
         return records
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        super().commit(offsets)
-        self._commits += bool(offsets)
+        with suppress(Fenced):  # the next poll looks after it
+            super().commit(offsets)
+            self._commits += bool(offsets)
+
+    def _join_again(self) -> None:
+        """A member that was missed while its coordinator was away can be fenced by itself: it has joined anew under its lasting name, and a
+        request of its former membership is still on its way. So it begins afresh, with its partitions lost. Raises ``Fenced`` when that
+        happens again within ``FENCED_AGAIN_WITHIN_S``: then another process has the name.
+        """
+        now = time.monotonic()
+        if now < self._fenced_at + FENCED_AGAIN_WITHIN_S:
+            raise Fenced("Another process joins the group under this one's name.")
+        self._fenced_at = now
+        log.warning("The group took this member for another process of its name; it joins again.", extra=fields(topic=self._topics[0]))
+        self._is_out = True
+        self.client.close()
+        if self._owned:
+            self._rebalance.lost(sorted(self._owned))
+        self._owned, self._commits, self._is_out = set(), 0, False
+        self.client = Client(self._settings)
+        self._subscribe()
 
     def _keep_pace(self) -> None:
         """librdkafka looks after its group once a second unless something wakes it, and joins a group at most once a second unless it got
@@ -109,7 +160,7 @@ class GroupConsumer(PartitionConsumer):
         with suppress(KafkaException):  # then it takes its second
             if self._has_moved:
                 self._has_moved = False
-                self.client.list_topics(self._topic, timeout=METADATA_WITHIN_S)
+                self.client.list_topics(self._topics[0], timeout=METADATA_WITHIN_S)
             elif now >= self._wake_at:
                 self._wake_at = now + WAKE_EVERY_S
                 self.client.assignment()  # asks the thread that sends the heartbeats
@@ -130,20 +181,26 @@ class GroupConsumer(PartitionConsumer):
 
     def _on_assign(self, client: Client, positions: list[Position]) -> None:
         self._has_moved = True
-        starts = self._rebalance.assigned(_sources(positions))
+        sources = _sources(positions)
+        starts = self._rebalance.assigned(sources)
+        self._owned.update(sources)
         for position in positions:
             position.offset = starts.get(TopicPartition(position.topic, position.partition), OFFSET_INVALID)
         client.incremental_assign(positions)
 
     def _on_revoke(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
         self._has_moved = True
-        if positions:
-            self._rebalance.revoked(_sources(positions))
+        self._give_up(self._rebalance.lost if self._is_out else self._rebalance.revoked, positions)
 
     def _on_lost(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
         self._has_moved = True
-        if positions:
-            self._rebalance.lost(_sources(positions))
+        self._give_up(self._rebalance.lost, positions)
+
+    def _give_up(self, tell: Callable[[Sequence[TopicPartition]], None], positions: list[Position]) -> None:
+        sources = _sources(positions)
+        if sources:
+            self._owned.difference_update(sources)
+            tell(sources)
 
 
 def _sources(positions: list[Position]) -> list[TopicPartition]:
@@ -151,9 +208,6 @@ def _sources(positions: list[Position]) -> list[TopicPartition]:
 
 
 def _record(message: Message, keys: Collection[bytes] | None) -> Record:
-    error = message.error()
-    if error is not None:
-        raise problem_of("The Kafka broker reports", error)
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise AssertionError("a message without an error has a place")
