@@ -129,8 +129,9 @@ class Proxy:
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING_PIECES)
 
         async def read() -> None:
-            while piece := await reader.read(PIECE_BYTES):
-                await waiting.put((now(), piece))
+            with contextlib.suppress(OSError):  # reset, as by a server that was killed: the other side learns that it is over, too
+                while piece := await reader.read(PIECE_BYTES):
+                    await waiting.put((now(), piece))
             await waiting.put((now(), b""))
 
         reading = asyncio.create_task(read())

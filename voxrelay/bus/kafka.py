@@ -31,6 +31,7 @@ RETRY_S = 0.1
 TOLD_EVERY_S = 10.0
 ANY_PARTITION = -1
 HAS_MEMBERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS)  # answers of a group that somebody is in
+SOCKET_TIMEOUT_MS = 10_000  # a broker that is gone without a word is asked for so long, instead of the minute that is librdkafka's default
 SESSION_TIMEOUT_MS = 12_000  # a broker that dies is missed after 9 s; its groups' members are to outlast it and go on with the next coordinator
 FETCH_KILOBYTES = 32 * 1024  # read ahead of one consumer
 
@@ -104,6 +105,7 @@ class KafkaBus:
             "bootstrap.servers": bootstrap,
             "error_cb": _on_client_error,
             "logger": logging.getLogger("librdkafka"),
+            "socket.timeout.ms": SOCKET_TIMEOUT_MS,
             **(extra or {}),
         }
         self._instance = instance

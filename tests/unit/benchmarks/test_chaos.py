@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -79,6 +80,10 @@ def test_a_seed_gives_one_plan_and_every_fault_is_dealt_once() -> None:
         shortest, longest = KINDS[fault.kind].lasts_s
         assert 3.0 <= fault.at_s <= 56.0
         assert shortest <= fault.lasts_s <= longest
+    chosen = [fault for hand in deal(7, 3, faults, of_each=1) for fault in hand]
+    assert sorted(kind for kind, _ in chosen) == sorted(KINDS)
+    assert set(chosen) < set(faults)
+    assert chosen != [fault for hand in deal(8, 3, faults, of_each=1) for fault in hand]
     with pytest.raises(ValueError, match="There is no fault 'flood'"):
         every_fault(["flood"])
 
@@ -144,6 +149,23 @@ def test_a_refusing_link_takes_no_connection_and_comes_back(link: Proxy) -> None
         _connect(link)
     link.mend()
     _connect(link).close()
+
+
+def test_a_server_that_was_killed_is_told_through_a_link() -> None:
+    """Its system resets what was open; whoever is at the other end would wait for ever if the link kept that to itself."""
+    network = Network()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = Proxy(network, free_port(), listener.getsockname()[1])
+        proxy.open()
+        with _connect(proxy) as client:
+            client.sendall(b"never read")
+            server, _ = listener.accept()
+            select.select([server], [], [], 20.0)
+            server.close()  # with something unread: a reset
+            with contextlib.suppress(ConnectionError):
+                assert client.recv(1) == b""
+        proxy.close()
+    network.close()
 
 
 @pytest.mark.parametrize("status", [503, 507])

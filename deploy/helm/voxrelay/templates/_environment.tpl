@@ -44,6 +44,8 @@
 {{- if eq .workload.service "projector" }}
 {{- include "voxrelay.objectStoreEnvironment" .root }}
 {{- end }}
+- name: VOXRELAY_INSTANCE
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - {name: VOXRELAY_HOST, value: 0.0.0.0}
 - {name: VOXRELAY_SESSION_IDLE_S, value: {{ add $gateway.sessionLifetimeSeconds 300 | quote }}}
 {{- if eq .workload.service "gateway" }}
