@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -45,6 +46,7 @@ class Platform:
         self._modules = modules or {}
         self._has_clock = has_clock
         self._network = Network()
+        self._holding = ExitStack()  # of the servers' folder, for as long as it runs: they are broken and mended side by side
         self._stacks: list[Stack] = []
         self._wanted: set[str] = set()
         self.links: dict[str, Proxy] = {}
@@ -52,6 +54,7 @@ class Platform:
         self.direct: dict[str, str] = {}
 
     def __enter__(self) -> Platform:
+        self._state = self._holding.enter_context(locked_state(self._root))
         try:
             self._start_servers()
             self._start_services()
@@ -110,16 +113,13 @@ class Platform:
                 stack.wait_ready(*running)
 
     def kill_server(self, name: str) -> None:
-        with locked_state(self._root) as state:
-            commands.kill(state, name, self._tell)
+        commands.kill(self._state, name, self._tell)
 
     def stop_server(self, name: str) -> None:
-        with locked_state(self._root) as state:
-            commands.stop(state, [name], False, self._tell)
+        commands.stop(self._state, [name], False, self._tell)
 
     def start_server(self, name: str) -> None:
-        with locked_state(self._root) as state:
-            commands.start(state, [name], self._tell)
+        commands.start(self._state, [name], self._tell)
 
     def clock_file(self, service: str) -> Path:
         return self._folder / f"clock-{service.replace('/', '-')}"
@@ -132,24 +132,24 @@ class Platform:
 
     def _start_servers(self) -> None:
         self._say(f"starting {self._brokers} broker(s), PostgreSQL and the object store")
-        with locked_state(self._root) as state:
-            if not state.exists:
-                commands.lay_out(state, self._brokers)
-                for name in commands.all_names(state):
-                    record = state.record(name)
-                    record.port = record.port or free_port()
-                    self.links[name] = Proxy(self._network, free_port(), record.port)
-                    if name in BROKERS:
-                        record.settings["advertised_port"] = str(self.links[name].port)
-                state.save()
-            for link in self.links.values():
-                link.open()
-            commands.start(state, commands.all_names(state), self._tell)
-            self.direct = commands.environment(state, commands.all_names(state))
-            for name in self.brokers:
-                ports = state.record(name).port, self.links[name].port
-                self.direct["VOXRELAY_KAFKA_BOOTSTRAP"] = self.direct["VOXRELAY_KAFKA_BOOTSTRAP"].replace(f":{ports[0]}", f":{ports[1]}")
-            self._through = self._through_proxies({name: state.record(name).port or 0 for name in ("postgres", "s3")})
+        state = self._state
+        if not state.exists:
+            commands.lay_out(state, self._brokers)
+            for name in commands.all_names(state):
+                record = state.record(name)
+                record.port = record.port or free_port()
+                self.links[name] = Proxy(self._network, free_port(), record.port)
+                if name in BROKERS:
+                    record.settings["advertised_port"] = str(self.links[name].port)
+            state.save()
+        for link in self.links.values():
+            link.open()
+        commands.start(state, commands.all_names(state), self._tell)
+        self.direct = commands.environment(state, commands.all_names(state))
+        for name in self.brokers:
+            ports = state.record(name).port, self.links[name].port
+            self.direct["VOXRELAY_KAFKA_BOOTSTRAP"] = self.direct["VOXRELAY_KAFKA_BOOTSTRAP"].replace(f":{ports[0]}", f":{ports[1]}")
+        self._through = self._through_proxies({name: state.record(name).port or 0 for name in ("postgres", "s3")})
 
     def _through_proxies(self, ports: Mapping[str, int]) -> dict[str, str]:
         found = dict(self.direct)
@@ -191,8 +191,8 @@ class Platform:
                 if _named(name, number) in self.replicas:
                     stack.thaw(name)
                     stack.kill(name)
-        with locked_state(self._root) as state:
-            commands.stop(state, commands.all_names(state), True, self._tell)
+        commands.stop(self._state, commands.all_names(self._state), True, self._tell)
+        self._holding.close()
         for link in self.links.values():
             link.close()
         self._network.close()
