@@ -140,16 +140,19 @@ class KafkaBus:
         if not sources:
             return {}
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        fresh_at = time.monotonic() + ASK_AGAIN_AFTER_S
         while True:
             try:
                 starts = self._list_offsets(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # confluent's is untyped
                 ends = self._list_offsets(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
                 return {source: (starts[source], ends[source]) for source in sources}
             except (KafkaException, TimeoutError) as error:
-                if time.monotonic() > deadline:
+                now = time.monotonic()
+                if isinstance(error, TimeoutError) or now > fresh_at:
+                    # The old one may go on asking a broker that died, or believe for ever that a partition has no leader.
+                    self._admin, fresh_at = AdminClient(self._common), now + ASK_AGAIN_AFTER_S
+                if now > deadline:
                     raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
-                if isinstance(error, TimeoutError):
-                    self._admin = AdminClient(self._common)  # the old one may go on asking the broker that died
                 time.sleep(RETRY_S)  # a partition has no leader for a moment after its creation or a broker's death
 
     def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
