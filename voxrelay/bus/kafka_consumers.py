@@ -54,13 +54,14 @@ class PartitionConsumer:
 
     def _give_back(self, messages: Sequence[Message]) -> None:
         """The records that came with an error will come again: they are not lost with it."""
-        first: dict[tuple[str | None, int | None], int | None] = {}
+        first: dict[TopicPartition, int] = {}
         for message in messages:
             if message.error() is None:
-                first.setdefault((message.topic(), message.partition()), message.offset())
-        for (topic, partition), offset in first.items():
+                record = _record(message, ())
+                first.setdefault(record.source, record.offset)
+        for source, offset in first.items():
             with suppress(KafkaException):  # not assigned any more, or nothing comes through this client ever again
-                self.client.seek(Position(topic, partition, offset))
+                self.client.seek(Position(source.topic, source.partition, offset))
 
     def seek(self, source: TopicPartition, offset: int) -> None:
         try:
