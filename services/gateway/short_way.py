@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket with a short way for audio (docs/adr/0011).
+"""uvicorn's WebSocket with a short way for audio, and one for what is said about it (docs/adr/0011).
 
 Between the socket and the application ASGI puts a queue, a change of tasks, and a stop and a restart of reading, for every message. Speech comes in
 small messages, ten a second and more from each client, and nearly all of them can be passed on at once: those take the short way.
@@ -12,6 +12,7 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
+from websockets.protocol import OPEN
 
 EXTENSION = "voxrelay.short_way"  # under which an application finds the connection in its scope
 
@@ -33,6 +34,14 @@ class ShortWaySocket(WebSocketsSansIOProtocol):
         is_whole = event.fin and not self.close_sent
         if self.take is None or not is_whole or not self.queue.empty() or not self.take(event.data):  # type: ignore[arg-type]  # bytes, from a parser
             super().handle_bytes(event)
+
+    def tell(self, text: str) -> bool:
+        """Sends a text message at once, past the application's coroutines. False, with nothing done, where it would wait or nobody hears it."""
+        if not self.handshake_complete or self.close_sent or self.conn.state is not OPEN or not self.writable.is_set():
+            return False
+        self.conn.send_text(text.encode())
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
 
 
 def connection_of(scope: Mapping[str, Any]) -> ShortWaySocket | None:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -27,6 +26,7 @@ from services.gateway.refusals import refuse_socket
 from services.gateway.sessions import LiveSession
 from services.gateway.shapes import final_json, interim_json
 from services.gateway.socket_reader import last_words, reader_of
+from services.gateway.socket_writer import send_json
 from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechStarted, Update
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 EDGE = "native"
 MESSAGES = ("configure", "audio", "keep_alive", "finalize", "close_stream")
-SEND_TIMEOUT_S = 10.0
 RESUME = "resume"  # what the tokens are sealed for
 DELIBERATE = 1000  # close code of a client that meant it; a lost connection looks like one without a code
 MOST_DIGITS = 12
@@ -221,9 +220,7 @@ class NativeConnection:
         await self._socket.close(errors.CODES[code].websocket)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        """Raises ``TimeoutError`` when the client does not read for too long."""
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self._socket.send_text(json.dumps(message, ensure_ascii=False))
+        await send_json(self._socket, message)
 
 
 async def _resumed(hub: SessionHub, gate: Gate, caller: Caller, query: dict[str, str]) -> tuple[LiveSession, Asked, int]:

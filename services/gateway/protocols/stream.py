@@ -6,7 +6,6 @@ A session of two stages, denoise and diarize: nothing waits for words.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +25,7 @@ from services.gateway.refusals import refuse_socket
 from services.gateway.sessions import LiveSession
 from services.gateway.settings import GatewaySettings
 from services.gateway.socket_reader import reader_of
+from services.gateway.socket_writer import send_json
 from services.gateway.updates import Closed, Failed, Speakers
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason, SessionConfig
@@ -40,7 +40,6 @@ MESSAGES = ("audio_chunk", "keep_alive", "close_stream")
 MAX_CHUNK_SAMPLES = 160_000  # ten seconds at 16 kHz
 LOUDEST = 2.0  # float audio overshoots 1 at times; what lies far beyond are integers
 MOST_SEQUENCE = 2**53 - 1  # what JavaScript counts without a gap
-SEND_TIMEOUT_S = 10.0
 LAST_WORDS_S = 5.0  # how long an error waits for what was still to be said before it
 
 
@@ -158,9 +157,7 @@ class StreamConnection:
             await self._socket.close(errors.CODES[update.code].websocket)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        """Raises ``TimeoutError`` when the client does not read for too long."""
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self._socket.send_text(json.dumps(message, ensure_ascii=False))
+        await send_json(self._socket, message)
 
 
 def _segments(speakers: Speakers) -> list[dict[str, Any]]:

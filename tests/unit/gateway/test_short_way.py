@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 import time
@@ -17,10 +18,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 
 from benchmarks.gateway import frame
+from services.gateway import socket_writer
 from services.gateway.server import GatewayServer
 from services.gateway.sessions import LiveSession
-from services.gateway.short_way import ShortWaySocket
+from services.gateway.short_way import ShortWaySocket, connection_of
 from services.gateway.socket_reader import SocketReader
+from services.gateway.socket_writer import send_json
 from voxrelay import codec
 from voxrelay.bus.api import Headers
 from voxrelay.errors import Refused, Unavailable
@@ -216,6 +219,71 @@ async def test_a_connection_ends_at_its_age_however_much_is_said() -> None:
                 await client.send(b"audio")
                 await asyncio.sleep(0.01)
     assert codes == ["SESSION_LIFETIME"]
+
+
+async def test_what_is_told_keeps_its_order_whichever_way_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(5)
+    short = 0
+    tell = ShortWaySocket.tell
+
+    def sometimes(connection: ShortWaySocket, text: str) -> bool:
+        nonlocal short
+        is_told = chance.random() < 0.6 and tell(connection, text)
+        short += is_told
+        return is_told
+
+    monkeypatch.setattr(ShortWaySocket, "tell", sometimes)
+
+    async def talk(reader: SocketReader) -> None:
+        for number in range(300):
+            await send_json(reader._socket, {"number": number, "words": "größer " * (number % 50)})
+        with suppress(WebSocketDisconnect):
+            await reader.next()
+
+    async with talking(talk) as client:
+        assert [json.loads(await client.recv())["number"] for _ in range(300)] == list(range(300))
+    assert 50 < short < 300
+
+
+async def test_a_client_that_reads_nothing_is_told_so_much_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_writer, "SEND_TIMEOUT_S", 0.3)
+    gave_up = False
+
+    async def talk(reader: SocketReader) -> None:
+        nonlocal gave_up
+        try:
+            for _ in range(10_000):
+                await send_json(reader._socket, {"words": "x" * 10_000})
+        except TimeoutError:
+            gave_up = True
+
+    async with talking(talk) as client:
+        client.transport.pause_reading()
+        async with asyncio.timeout(30):
+            while not gave_up:
+                await asyncio.sleep(0.01)
+        client.transport.abort()
+    assert gave_up
+
+
+async def test_nobody_is_told_anything_after_the_end() -> None:
+    told: list[bool] = []
+
+    async def talk(reader: SocketReader) -> None:
+        connection = connection_of(reader._socket.scope)
+        assert connection is not None
+        told.append(connection.tell("before"))
+        with suppress(WebSocketDisconnect):
+            await reader.next()
+        told.append(connection.tell("after"))
+        with pytest.raises((WebSocketDisconnect, RuntimeError)):
+            await send_json(reader._socket, {"words": "after"})
+        told.append(False)
+
+    async with talking(talk) as client:
+        assert await client.recv() == "before"
+        await client.close()
+    assert told == [True, False, False]
 
 
 async def test_nothing_is_lost_or_doubled_while_the_log_is_slow(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from dataclasses import replace
 from typing import Any, cast
@@ -22,6 +21,7 @@ from services.gateway.protocols.deepgram.flux_parameters import Flux, change_of,
 from services.gateway.protocols.deepgram.turns import TurnInfo, Turns
 from services.gateway.sessions import LiveSession
 from services.gateway.socket_reader import last_words, reader_of
+from services.gateway.socket_writer import send_json
 from services.gateway.updates import Closed, Failed
 from services.gateway.wording.wording import text_of
 from voxrelay.errors import Refused
@@ -31,7 +31,6 @@ from voxrelay.telemetry import REFUSALS
 log = logging.getLogger(__name__)
 
 EDGE = "flux"
-SEND_TIMEOUT_S = 10.0
 LOOK_S = 0.05  # how often it is looked whether silence has ended a turn
 MESSAGES = ("CloseStream", "Configure", "ForceEndTurn")
 CODES = {"INVALID_MESSAGE": "UNPARSABLE_CLIENT_MESSAGE", "INTERNAL": "INTERNAL_SERVER_ERROR"}  # ours: theirs
@@ -189,11 +188,11 @@ class FluxConnection:
         await self._socket.close(errors.CODES[refused.code].websocket)
 
     async def _send(self, kind: str, content: dict[str, Any]) -> None:
-        """Numbered in the order they go out. Raises ``TimeoutError`` when the client does not read for too long."""
-        async with self._sending, asyncio.timeout(SEND_TIMEOUT_S):
+        """Numbered in the order they go out."""
+        async with self._sending:
             message = {"type": kind, "request_id": self._request_id, "sequence_id": self._sequence} | content
             self._sequence += 1
-            await self._socket.send_text(json.dumps(message, ensure_ascii=False))
+            await send_json(self._socket, message)
 
 
 def router(hub: SessionHub, gate: Gate) -> APIRouter:

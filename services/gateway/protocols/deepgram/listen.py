@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from services.gateway.protocols.deepgram.messages import NO_ENGINE, metadata_jso
 from services.gateway.protocols.deepgram.parameters import Live, live_of
 from services.gateway.sessions import LiveSession
 from services.gateway.socket_reader import last_words, reader_of
+from services.gateway.socket_writer import send_json
 from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
 from services.gateway.wording.wording import WrittenWord, write
 from voxrelay.errors import Refused
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 EDGE = "deepgram"
 SILENT_S = 10.0  # without any message; theirs, whatever this gateway's idle_s is
-SEND_TIMEOUT_S = 10.0
 LOOK_S = 0.1  # how often the gaps between words are looked at
 MOST_REASON_BYTES = 123  # of a close frame
 MOST_ECHOED_CHARACTERS = 1000
@@ -329,9 +328,8 @@ class ListenConnection:
         await self._socket.close(status, reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
 
     async def _send(self, message: dict[str, Any]) -> None:
-        """Raises ``TimeoutError`` when the client does not read for too long."""
-        async with self._sending, asyncio.timeout(SEND_TIMEOUT_S):
-            await self._socket.send_text(json.dumps(message, ensure_ascii=False))
+        async with self._sending:
+            await send_json(self._socket, message)
         if self._callback is not None:
             self._callback.put(message)
 

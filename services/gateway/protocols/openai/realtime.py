@@ -26,13 +26,13 @@ from services.gateway.protocols.openai.turns import Event, Turns
 from services.gateway.protocols.openai.wishes import RealtimeWishes, of_before_ga, updated
 from services.gateway.sessions import LiveSession
 from services.gateway.socket_reader import reader_of
+from services.gateway.socket_writer import send_json
 from services.gateway.updates import Closed, Failed
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
 from voxrelay.telemetry import REFUSALS
 
 EDGE = "openai"
-SEND_TIMEOUT_S = 10.0
 LAST_WORDS_S = 5.0  # how long a session that is ended waits for the results of what was said
 LEAST_COMMIT_S = 0.1
 BYTES_A_SAMPLE = {"linear16": 2, "mulaw": 1, "alaw": 1}
@@ -211,10 +211,8 @@ class RealtimeConnection:
             await self._send(events)
 
     async def _send(self, events: Iterable[Event]) -> None:
-        """Raises ``TimeoutError`` when the client does not read for too long."""
         for event in events:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._socket.send_text(json.dumps({"event_id": _new_id("event")} | event, ensure_ascii=False))
+            await send_json(self._socket, {"event_id": _new_id("event")} | event)
 
 
 def _error(refused: Refused, caused_by: str | None = None) -> Event:
