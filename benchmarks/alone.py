@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,3 +54,15 @@ def stack(
         yield running
     finally:
         running.stop()
+
+
+@contextmanager
+def relay(kafka: Mapping[str, str], hops: int) -> Iterator[tuple[int, int]]:
+    """The bare relay (``benchmarks.relay``) over this broker, in a process of its own: its port and process."""
+    command = [sys.executable, "-m", "benchmarks.relay", str(hops)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**os.environ, **kafka})
+    try:
+        yield int(child.stdout.readline() if child.stdout else 0), child.pid
+    finally:
+        child.terminate()
+        child.wait(60)

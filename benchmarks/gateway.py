@@ -3,7 +3,8 @@
     python -m benchmarks.gateway [--sessions 50 200 500 1000 2000] [--seconds 15] [--warm-up 10]
 
 A real broker of its own; no stage runs, so nothing comes back. The gateway has the first core for itself, the broker and this client share the
-others. The client writes frames made beforehand into plain sockets: it is no limit. Acknowledgement is from the gateway's own histogram, which
+others. The client writes frames made beforehand into plain sockets: it is no limit. The peer is a bare server of the same library that only
+produces (``benchmarks.relay``). Acknowledgement is from the gateway's own histogram, which
 begins when a chunk has been read and ends in the producer's delivery report; percentiles are interpolated within its buckets.
 """
 
@@ -44,8 +45,9 @@ def frame(payload: bytes) -> bytes:
 class Callers:
     """Sessions on plain sockets; whatever the gateway says is read and dropped."""
 
-    def __init__(self, port: int, count: int) -> None:
-        self._frame = frame(CHUNK)
+    def __init__(self, port: int, count: int, greeting: bytes = b'"session_id"') -> None:
+        """``greeting``: what the server has said when a session is open."""
+        self._frame, self._greeting = frame(CHUNK), greeting
         self._selector = selectors.DefaultSelector()
         self._sockets = [self._call(port) for _ in range(count)]
         self.late_s = 0.0
@@ -56,7 +58,7 @@ class Callers:
         head = f"GET {ADDRESS} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         connection.sendall(f"{head}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
         answer = b""
-        while b'"session_id"' not in answer:
+        while self._greeting not in answer:
             more = connection.recv(65536)
             if not more:
                 raise RuntimeError(f"the gateway refused: {answer[:300]!r}")
@@ -106,9 +108,9 @@ def leave_first_core() -> None:
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {FIRST_CORE} or {FIRST_CORE})
 
 
-def give_first_core(stack: Any) -> None:
-    """The gateway has the first core for itself."""
-    for thread in Path(f"/proc/{stack.pid('gateway')}/task").iterdir():
+def give_first_core(pid: int) -> None:
+    """This process has the first core for itself."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {FIRST_CORE})
 
 
@@ -160,7 +162,21 @@ def measure(stack: Any, sessions: int, warm_up_s: float, seconds: float) -> dict
         time.sleep(2.0)
 
 
-COLUMNS = ("sessions", "p50_ms", "p95_ms", "p99_ms", "cpu_share", "others_share", "memory_mb", "acknowledged_share", "client_late_ms")
+def measure_bare(kafka: Mapping[str, str], sessions: int, warm_up_s: float, seconds: float) -> float:
+    """The share of the core that the same library takes to put the same chunks on Kafka, without a platform: no events, limits, keys or measures."""
+    with alone.relay(kafka, hops=0) as (port, pid):
+        callers = Callers(port, sessions, b"\r\n\r\n")
+        try:
+            give_first_core(pid)
+            callers.speak(warm_up_s)
+            used, started = cpu_s(pid), time.perf_counter()
+            callers.speak(seconds)
+            return (cpu_s(pid) - used) / (time.perf_counter() - started)
+        finally:
+            callers.hang_up()
+
+
+COLUMNS = ("sessions", "p50_ms", "p95_ms", "p99_ms", "cpu_share", "bare_share", "others_share", "memory_mb", "acknowledged_share", "client_late_ms")
 
 
 def _row(figures: Mapping[str, Any]) -> list[Any]:
@@ -177,12 +193,26 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)), hard))
     rows = []
     leave_first_core()
-    with alone.broker("gateway") as kafka, alone.stack("gateway", kafka, ("gateway",), SETTINGS) as stack:
-        give_first_core(stack)
-        for sessions in arguments.sessions:
-            rows.append(measure(stack, sessions, arguments.warm_up, arguments.seconds))
-            print(json.dumps(rows[-1]), flush=True)
-    titles = ("sessions", "p50 ms", "p95 ms", "p99 ms", "core busy", "broker and client", "memory MB", "acknowledged", "client late ms")
+    with alone.broker("gateway") as kafka:
+        with alone.stack("gateway", kafka, ("gateway",), SETTINGS) as stack:
+            give_first_core(stack.pid("gateway"))
+            for sessions in arguments.sessions:
+                rows.append(measure(stack, sessions, arguments.warm_up, arguments.seconds))
+                print(json.dumps(rows[-1]), flush=True)
+        for row in rows:
+            row["bare_share"] = round(measure_bare(kafka, row["sessions"], arguments.warm_up, arguments.seconds), 2)
+    titles = (
+        "sessions",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "core busy",
+        "bare server",
+        "broker and client",
+        "memory MB",
+        "acknowledged",
+        "client late ms",
+    )
     print_table("Receipt of a chunk to the broker's acknowledgement, one gateway process on one core", titles, [_row(row) for row in rows])
     write_json("gateway", {"rows": rows})
     lines = {name: [(row["sessions"], row[f"{name}_ms"]) for row in rows] for name in ("p50", "p95", "p99")}

@@ -111,18 +111,6 @@ async def measure_relay(url: str, sessions: int, warm_up_s: float, seconds: floa
 
 
 @contextmanager
-def relay(kafka: Mapping[str, str]) -> Iterator[str]:
-    """The bare relay over the same broker, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.relay", str(HOPS)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=alone.REPOSITORY, env={**os.environ, **kafka})
-    try:
-        yield f"ws://127.0.0.1:{int(child.stdout.readline() if child.stdout else 0)}"
-    finally:
-        child.terminate()
-        child.wait(60)
-
-
-@contextmanager
 def embedded() -> Iterator[str]:
     """The embedded platform with the two pass-through stages in place of the bundled ones."""
     command = [sys.executable, "-m", "benchmarks.passthrough_embedded"]
@@ -168,9 +156,9 @@ def main() -> None:
                 pids = {name: running.pid(name) for name in ("gateway", *MODULES)} | {"broker": alone.broker_pid("overhead"), "client": os.getpid()}
                 for sessions in arguments.sessions:
                     take("Kafka", sessions, *asyncio.run(measure(running.url, sessions, arguments.warm_up, arguments.seconds, pids)))
-            with relay(kafka) as url:
+            with alone.relay(kafka, HOPS) as (port, _):
                 for sessions in arguments.sessions:
-                    take("bare relay", sessions, asyncio.run(measure_relay(url, sessions, arguments.warm_up, arguments.seconds)))
+                    take("bare relay", sessions, asyncio.run(measure_relay(f"ws://127.0.0.1:{port}", sessions, arguments.warm_up, arguments.seconds)))
     if arguments.mode in ("embedded", "both"):
         with embedded() as url:
             for sessions in (number for number in arguments.sessions if number <= MOST_EMBEDDED):

@@ -3,7 +3,8 @@
     python -m benchmarks.relay HOPS        VOXRELAY_KAFKA_BOOTSTRAP leads to the broker; prints its port, runs until SIGTERM
 
 The peer of ``benchmarks.overhead``, on the same broker and machine: the same messages, partitions, keys and acknowledgements, as many hops through
-the log as the platform makes, and nothing of the platform. One process: it has no thread or process to change to between two hops.
+the log as the platform makes, and nothing of the platform. One process: it has no thread or process to change to between two hops. Without
+any hop it only puts messages on Kafka: the peer of ``benchmarks.gateway``.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ LINGER_MS = 5
 
 
 class Relay:
-    """Hop 0 is written by the socket, each further hop by a reader thread, the last one read for the sockets."""
+    """The first hop is written by the socket, each further one by a reader thread, the last one read for the sockets."""
 
     def __init__(self, bootstrap: str, hops: int) -> None:
         self._sockets: dict[bytes, ServerConnection] = {}
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
-        names = [f"relay.{uuid.uuid4().hex}.{number}" for number in range(hops)]
+        names = [f"relay.{uuid.uuid4().hex}.{number}" for number in range(max(1, hops))]
         admin = AdminClient({"bootstrap.servers": bootstrap})  # which answers as long as somebody holds it
         for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
             future.result(30)
         settings = {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
         self._first, self._entrance = Producer(settings | {"linger.ms": LINGER_MS}), names[0]
         self._threads = []
-        for here, after in zip(names, [*names[1:], ""], strict=True):
+        ways = zip(names, [*names[1:], ""], strict=True) if hops else ()
+        for here, after in ways:
             producer = Producer(settings | {"linger.ms": 0}) if after else None
             self._threads.append(threading.Thread(target=self._pass_on, args=(self._reader(bootstrap, here), producer, after), daemon=True))
         for thread in self._threads:

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("confluent_kafka", reason="the library of Kafka is not installed")
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
 
 from voxrelay.bus import kafka
 from voxrelay.bus.api import TopicPartition
@@ -58,11 +58,30 @@ def silent() -> int:
     raise TimeoutError
 
 
-@pytest.mark.parametrize("stuck", [leaderless, silent])
+def unknown() -> int:
+    return OFFSET_INVALID
+
+
+@pytest.mark.parametrize("stuck", [leaderless, silent, unknown])
 def test_a_client_that_is_stuck_is_replaced(clients: list[Answer], stuck: Answer) -> None:
     """One that looked while a partition had no leader may say so for ever, though a leader is there."""
     clients += [stuck, lambda: 7]
     assert kafka.KafkaBus("nowhere:1").offsets([SOURCE]) == {SOURCE: (7, 7)}
+
+
+def test_an_answer_without_an_offset_is_none(clients: list[Answer]) -> None:
+    """librdkafka gives −1001 and no error for partitions of a broker that has just died. Taken for the end of a topic of checkpoints, it had a stage
+    begin sessions in their middle.
+    """
+    given = iter([OFFSET_INVALID, 3, OFFSET_INVALID, OFFSET_INVALID, 9])
+    clients.append(lambda: next(given))
+    assert kafka.KafkaBus("nowhere:1").offsets([SOURCE]) == {SOURCE: (3, 9)}
+
+
+def test_after_the_last_record_of_a_time_comes_the_end(clients: list[Answer]) -> None:
+    given = iter([3, 9, -1])
+    clients.append(lambda: next(given))
+    assert kafka.KafkaBus("nowhere:1").offsets_at([SOURCE], 100.0) == {SOURCE: 9}
 
 
 def test_without_any_answer_it_is_said_in_time(clients: list[Answer]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
 from confluent_kafka import Producer as ProducerClient
 from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
@@ -137,15 +137,29 @@ class KafkaBus:
         return len(found.partitions)
 
     def offsets(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        starts = self._list_offsets(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # confluent's is untyped
+        ends = self._list_offsets(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {source: (starts[source], ends[source]) for source in sources}
+
+    def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
+        ends = self.offsets(sources)
+        found = self._list_offsets(sources, OffsetSpec.for_timestamp(int(time_s * 1000)))
+        return {source: offset if offset >= 0 else ends[source][1] for source, offset in found.items()}
+
+    def _list_offsets(self, sources: Collection[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
+        """Asks until there is an answer for all of them. Raises ``Unavailable`` when there is none in time."""
         if not sources:
             return {}
+        asked = {Position(source.topic, source.partition): which for source in sources}
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         fresh_at = time.monotonic() + ASK_AGAIN_AFTER_S
         while True:
             try:
-                starts = self._list_offsets(sources, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # confluent's is untyped
-                ends = self._list_offsets(sources, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-                return {source: (starts[source], ends[source]) for source in sources}
+                answers = self._admin.list_offsets(asked, request_timeout=ASK_AGAIN_AFTER_S)
+                found = {TopicPartition(at.topic, at.partition): answer.result(ASK_AGAIN_AFTER_S + RETRY_S).offset for at, answer in answers.items()}
+                if OFFSET_INVALID in found.values():  # without an error, of a broker that has just died (librdkafka 2.16)
+                    raise KafkaException(KafkaError(KafkaError._NO_OFFSET))
+                return found
             except (KafkaException, TimeoutError) as error:
                 now = time.monotonic()
                 if isinstance(error, TimeoutError) or now > fresh_at:
@@ -154,19 +168,6 @@ class KafkaBus:
                 if now > deadline:
                     raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
                 time.sleep(RETRY_S)  # a partition has no leader for a moment after its creation or a broker's death
-
-    def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
-        ends = self.offsets(sources)
-        try:
-            found = self._list_offsets(sources, OffsetSpec.for_timestamp(int(time_s * 1000))) if sources else {}
-        except (KafkaException, TimeoutError) as error:
-            raise Unavailable("The Kafka brokers did not tell the topics' offsets.") from error
-        return {source: offset if offset >= 0 else ends[source][1] for source, offset in found.items()}
-
-    def _list_offsets(self, sources: Collection[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
-        asked = {Position(source.topic, source.partition): which for source in sources}
-        answers = self._admin.list_offsets(asked, request_timeout=ASK_AGAIN_AFTER_S)
-        return {TopicPartition(at.topic, at.partition): answer.result(ASK_AGAIN_AFTER_S + RETRY_S).offset for at, answer in answers.items()}
 
     def lag(self, group: str, topics: Collection[str]) -> int:
         sources = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions(topic))]

@@ -76,6 +76,7 @@ class StageRunner:
         self._spans: BatchSpans | None = None  # of the batch in hand
         self._is_sound = True
         self._is_resend_due = False
+        self._doubt: Unavailable | None = None  # what the log did not take during a rebalance may be of a partition that stays
         self._measures, self._repeats = StageMeasures(node.name, lane, clock), REPEATS.labels(node.name, lane)
         self.is_running = threading.Event()
 
@@ -113,6 +114,9 @@ class StageRunner:
 
     def _turn(self, records: Sequence[Record]) -> None:
         now = self._clock()
+        if self._doubt is not None:
+            doubt, self._doubt = self._doubt, None
+            raise doubt
         self._resend()
         records = [record for record in records if record.source in self._partitions]  # a rebalance may have come between
         self._measures.polled(records)
@@ -363,6 +367,7 @@ class StageRunner:
             log.warning(
                 "The last checkpoints could not be saved; the next owner replays more.", extra=fields(stage=self._node.name, reason=str(error))
             )
+            self._doubt = error
         self.lost(sources)
 
     def lost(self, sources: Sequence[TopicPartition]) -> None:
@@ -377,6 +382,7 @@ class StageRunner:
         self._unacknowledged = [item for item in self._unacknowledged if item[0] not in gone]
 
     def _hand_over(self, sources: Sequence[TopicPartition]) -> None:
+        self._resend()
         self._producer.flush()
         self._acknowledge()
         for source in sources:

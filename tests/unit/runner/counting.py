@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from voxrelay.bus.api import Bus, Consumer, Headers, Producer, Rebalance, Record, TopicPartition
 from voxrelay.bus.memory import MemoryBus
@@ -73,6 +74,9 @@ class FaultyBus:
         if drawn < self._death + self._outage:
             raise Unavailable("A fault of the test.")
 
+    def draw(self, most: int) -> int:
+        return self._random.randint(0, most)
+
     def producer(self, *, linger_ms: float = 0.0) -> Producer:
         return _FaultyProducer(self, self._bus.producer())
 
@@ -84,18 +88,33 @@ class FaultyBus:
 
 
 class _FaultyProducer:
+    """What was sent is on its way until it is flushed. An outage may lose the end of it, or only hold it back."""
+
     def __init__(self, faults: FaultyBus, inner: Producer) -> None:
         self._faults, self._inner = faults, inner
+        self._on_its_way: list[Callable[[], None]] = []
 
     def send(self, topic: str, key: bytes, value: bytes | None, headers: Headers = (), *, partition: int | None = None, on_delivered=None) -> None:  # type: ignore[no-untyped-def]
         self._faults.strike()
-        self._inner.send(topic, key, value, headers, partition=partition, on_delivered=on_delivered)
+        self._on_its_way.append(partial(self._inner.send, topic, key, value, headers, partition=partition, on_delivered=on_delivered))
 
     def report(self) -> None:
         self._inner.report()
 
     def flush(self, timeout_s: float = 30.0) -> None:
-        self._faults.strike()
+        try:
+            self._faults.strike()
+        except (Died, Unavailable):
+            self._deliver(self._faults.draw(len(self._on_its_way)))
+            if self._faults.draw(1):
+                self._on_its_way.clear()
+            raise
+        self._deliver(len(self._on_its_way))
+
+    def _deliver(self, count: int) -> None:
+        for send in self._on_its_way[:count]:
+            send()
+        del self._on_its_way[:count]
 
     def close(self) -> None:
         pass
