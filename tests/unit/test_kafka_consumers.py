@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from voxrelay.bus import api, kafka, kafka_consumers
 from voxrelay.bus.kafka_consumers import GroupConsumer
+from voxrelay.errors import Unavailable
 
 
 class _Client:
@@ -89,6 +91,23 @@ def test_a_broker_that_gives_no_metadata_does_not_end_the_member(member: GroupCo
     monkeypatch.setattr(client, "list_topics", refuse)
     client.moves = [assign(0)]
     assert member.poll() == []
+
+
+def test_a_record_taken_before_a_rebalance_that_failed_comes_again(member: GroupConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callbacks run inside both calls of a poll; what one raises must not take the first record with it."""
+    client: Any = member.client
+    record = SimpleNamespace(topic=lambda: "speech", partition=lambda: 1, offset=lambda: 7, key=lambda: b"key", error=lambda: None)
+
+    def fail(_most: int, _timeout_s: float) -> list[Any]:
+        raise Unavailable("The checkpoints could not be read.")
+
+    sought: list[TopicPartition] = []
+    monkeypatch.setattr(client, "poll", lambda _timeout_s: record)
+    monkeypatch.setattr(client, "consume", fail, raising=False)
+    monkeypatch.setattr(client, "seek", sought.append, raising=False)
+    with pytest.raises(Unavailable):
+        member.poll()
+    assert [(position.topic, position.partition, position.offset) for position in sought] == [("speech", 1, 7)]
 
 
 def test_a_broker_that_is_down_is_told_of_and_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -44,7 +44,13 @@ class PartitionConsumer:
         first = self.client.poll(timeout_s)
         if first is None:
             return []
-        messages = [first, *self.client.consume(max_records - 1, 0)] if max_records > 1 else [first]
+        messages = [first]
+        try:
+            if max_records > 1:
+                messages += self.client.consume(max_records - 1, 0)
+        except BaseException:  # of a rebalance's callback, too
+            self._give_back(messages)
+            raise
         for message in messages:
             error = message.error()
             if error is not None:
