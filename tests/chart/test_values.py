@@ -30,6 +30,13 @@ def test_each_deployment_works_on_its_own_lane(render: Render) -> None:
             assert json.loads(render("minimal").environment(f"voxrelay-{name}-{lane}")["VOXRELAY_LANES"]) == [lane]
 
 
+def test_a_pod_takes_its_partitions_up_under_its_own_name(render: Render) -> None:
+    """A container that crashed is started again in its pod: nobody has to miss it first."""
+    chart = render("minimal")
+    for deployment in ("gateway", "denoise-live", "projector-live"):
+        assert chart.environment(f"voxrelay-{deployment}")["VOXRELAY_INSTANCE"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
 def test_the_services_take_what_the_chart_sets(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
     """As settings check it at the start: Helm writes large numbers as 1e+06, which is no session count."""
     rendered = render("production", "services.gateway.maxSessions=100000", "services.gateway.drainSeconds=86400")
