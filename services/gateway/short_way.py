@@ -37,7 +37,8 @@ class ShortWaySocket(WebSocketsSansIOProtocol):
 
     def tell(self, text: str) -> bool:
         """Sends a text message at once, past the application's coroutines. False, with nothing done, where it would wait or nobody hears it."""
-        if not self.handshake_complete or self.close_sent or self.conn.state is not OPEN or not self.writable.is_set():
+        is_over = self.disconnected or self.close_sent or self.transport.is_closing() or self.conn.state is not OPEN
+        if is_over or not self.handshake_complete or not self.writable.is_set():
             return False
         self.conn.send_text(text.encode())
         self.transport.write(b"".join(self.conn.data_to_send()))

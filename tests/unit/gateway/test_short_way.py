@@ -266,7 +266,8 @@ async def test_a_client_that_reads_nothing_is_told_so_much_and_then_given_up(mon
     assert gave_up
 
 
-async def test_nobody_is_told_anything_after_the_end() -> None:
+@pytest.mark.parametrize("is_cut", [False, True], ids=["closed", "cut"])
+async def test_nobody_is_told_anything_after_the_end(is_cut: bool) -> None:
     told: list[bool] = []
 
     async def talk(reader: SocketReader) -> None:
@@ -282,7 +283,10 @@ async def test_nobody_is_told_anything_after_the_end() -> None:
 
     async with talking(talk) as client:
         assert await client.recv() == "before"
-        await client.close()
+        if is_cut:
+            client.transport.abort()
+        else:
+            await client.close()
     assert told == [True, False, False]
 
 
