@@ -57,12 +57,18 @@ def stack(
 
 
 @contextmanager
-def relay(kafka: Mapping[str, str], hops: int) -> Iterator[tuple[int, int]]:
-    """The bare relay (``benchmarks.relay``) over this broker, in a process of its own: its port and process."""
-    command = [sys.executable, "-m", "benchmarks.relay", str(hops)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**os.environ, **kafka})
+def program(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """``python -m COMMAND``, ended by SIGTERM: the first line it prints, and its process."""
+    child = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**os.environ, **environment})
     try:
-        yield int(child.stdout.readline() if child.stdout else 0), child.pid
+        yield child.stdout.readline() if child.stdout else "", child.pid
     finally:
         child.terminate()
         child.wait(60)
+
+
+@contextmanager
+def relay(kafka: Mapping[str, str], hops: int) -> Iterator[tuple[int, int]]:
+    """The bare relay (``benchmarks.relay``) over this broker: its port and process."""
+    with program(["benchmarks.relay", str(hops)], kafka) as (port, pid):
+        yield int(port), pid

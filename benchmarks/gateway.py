@@ -3,9 +3,9 @@
     python -m benchmarks.gateway [--sessions 50 200 500 1000 2000] [--seconds 15] [--warm-up 10]
 
 A real broker of its own; no stage runs, so nothing comes back. The gateway has the first core for itself, the broker and this client share the
-others. The client writes frames made beforehand into plain sockets: it is no limit. The peer is a bare server of the same library that only
-produces (``benchmarks.relay``). Acknowledgement is from the gateway's own histogram, which
-begins when a chunk has been read and ends in the producer's delivery report; percentiles are interpolated within its buckets.
+others. The client writes frames made beforehand into plain sockets: it is no limit. Acknowledgement is from the gateway's own histogram, which
+begins when a chunk has been read and ends in the producer's delivery report; percentiles are interpolated within its buckets. The peer is a bare
+server of the same library that only produces (``benchmarks.relay``).
 """
 
 from __future__ import annotations
@@ -176,11 +176,18 @@ def measure_bare(kafka: Mapping[str, str], sessions: int, warm_up_s: float, seco
             callers.hang_up()
 
 
-COLUMNS = ("sessions", "p50_ms", "p95_ms", "p99_ms", "cpu_share", "bare_share", "others_share", "memory_mb", "acknowledged_share", "client_late_ms")
-
-
-def _row(figures: Mapping[str, Any]) -> list[Any]:
-    return [figures[name] for name in COLUMNS]
+COLUMNS = {
+    "sessions": "sessions",
+    "p50_ms": "p50 ms",
+    "p95_ms": "p95 ms",
+    "p99_ms": "p99 ms",
+    "cpu_share": "core busy",
+    "bare_share": "bare server",
+    "others_share": "broker and client",
+    "memory_mb": "memory MB",
+    "acknowledged_share": "acknowledged",
+    "client_late_ms": "client late ms",
+}
 
 
 def main() -> None:
@@ -201,22 +208,11 @@ def main() -> None:
                 print(json.dumps(rows[-1]), flush=True)
         for row in rows:
             row["bare_share"] = round(measure_bare(kafka, row["sessions"], arguments.warm_up, arguments.seconds), 2)
-    titles = (
-        "sessions",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "core busy",
-        "bare server",
-        "broker and client",
-        "memory MB",
-        "acknowledged",
-        "client late ms",
-    )
-    print_table("Receipt of a chunk to the broker's acknowledgement, one gateway process on one core", titles, [_row(row) for row in rows])
+    table = [[row[name] for name in COLUMNS] for row in rows]
+    print_table("Receipt of a chunk to the broker's acknowledgement, one gateway process on one core", list(COLUMNS.values()), table)
     write_json("gateway", {"rows": rows})
     lines = {name: [(row["sessions"], row[f"{name}_ms"]) for row in rows] for name in ("p50", "p95", "p99")}
-    write_shares("gateway", titles[0], "ms to the acknowledgement", lines)
+    write_shares("gateway", COLUMNS["sessions"], "ms to the acknowledgement", lines)
 
 
 if __name__ == "__main__":

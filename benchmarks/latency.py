@@ -12,9 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +23,7 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 
+from benchmarks import alone
 from benchmarks.report import DATA, OUT, percentile, print_table, write_json
 from evaluation.items import read_pcm
 
@@ -91,13 +89,9 @@ async def measure(url: str, calls: list[tuple[bytes, int]], sessions: int) -> Wa
 @contextmanager
 def embedded() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "services", "--port", "0", "--grpc-port", "0", "--data", folder, "--announce", "json"]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**os.environ, "VOXRELAY_LOG_LEVEL": "error"})
-        try:
-            yield str(json.loads(child.stdout.readline() if child.stdout else "")["url"])
-        finally:
-            child.send_signal(signal.SIGTERM)
-            child.wait(60)
+        command = ["services", "--port", "0", "--grpc-port", "0", "--data", folder, "--announce", "json"]
+        with alone.program(command, {"VOXRELAY_LOG_LEVEL": "error"}) as (line, _):
+            yield str(json.loads(line)["url"])
 
 
 @contextmanager

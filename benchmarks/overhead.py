@@ -14,8 +14,6 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -113,14 +111,8 @@ async def measure_relay(url: str, sessions: int, warm_up_s: float, seconds: floa
 @contextmanager
 def embedded() -> Iterator[str]:
     """The embedded platform with the two pass-through stages in place of the bundled ones."""
-    command = [sys.executable, "-m", "benchmarks.passthrough_embedded"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=alone.REPOSITORY, env={**os.environ, "VOXRELAY_LOG_LEVEL": "error"})
-    try:
-        line = child.stdout.readline() if child.stdout else ""
+    with alone.program(["benchmarks.passthrough_embedded"], {"VOXRELAY_LOG_LEVEL": "error"}) as (line, _):
         yield str(json.loads(line)["url"])
-    finally:
-        child.terminate()
-        child.wait(60)
 
 
 def _figures(mode: str, sessions: int, latencies: list[float]) -> dict[str, Any]:

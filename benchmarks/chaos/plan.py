@@ -31,8 +31,10 @@ def every_fault(kinds: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def deal(seed: int, rounds: int, faults: Sequence[tuple[str, str]], of_each: int | None = None) -> list[list[tuple[str, str]]]:
-    """All faults once, shared out over the rounds; every kind is spread over as many of them as it can be. ``of_each``: only so many
-    targets of each kind, which the seed chooses."""
+    """All faults once, shared out over the rounds; every kind is spread over as many of them as it can be.
+
+    ``of_each``: only so many targets of each kind, which the seed chooses.
+    """
     chance = random.Random(seed)
     by_kind: dict[str, list[str]] = {}
     for kind, target in faults:

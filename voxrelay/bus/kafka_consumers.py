@@ -48,15 +48,10 @@ class PartitionConsumer:
         try:
             if max_records > 1:
                 messages += self.client.consume(max_records - 1, 0)
+            return [_record(message, self._keys) for message in messages]
         except BaseException:  # of a rebalance's callback, too
             self._give_back(messages)
             raise
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._give_back(messages)
-                raise problem_of("The Kafka broker reports", error)
-        return [_record(message, self._keys) for message in messages]
 
     def _give_back(self, messages: Sequence[Message]) -> None:
         """The records that came with an error will come again: they are not lost with it."""
@@ -121,7 +116,6 @@ class GroupConsumer(PartitionConsumer):
         self._has_moved = False  # since the pace was last looked after
         self._wake_at = 0.0
         self._fenced_at = -math.inf
-        self._is_out = False  # fenced, and not yet joined again
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -151,11 +145,9 @@ class GroupConsumer(PartitionConsumer):
             raise Fenced("Another process joins the group under this one's name.")
         self._fenced_at = now
         log.warning("The group took this member for another process of its name; it joins again.", extra=fields(topic=self._topics[0]))
-        self._is_out = True
+        self._give_up(self._rebalance.lost, sorted(self._owned))  # nothing is left to be handed over while the old client closes
         self.client.close()
-        if self._owned:
-            self._rebalance.lost(sorted(self._owned))
-        self._owned, self._commits, self._is_out = set(), 0, False
+        self._commits = 0
         self.client = Client(self._settings)
         self._subscribe()
 
@@ -189,25 +181,25 @@ class GroupConsumer(PartitionConsumer):
     def _on_assign(self, client: Client, positions: list[Position]) -> None:
         self._has_moved = True
         sources = _sources(positions)
-        starts = self._rebalance.assigned(sources)
         self._owned.update(sources)
+        starts = self._rebalance.assigned(sources)
         for position in positions:
             position.offset = starts.get(TopicPartition(position.topic, position.partition), OFFSET_INVALID)
         client.incremental_assign(positions)
 
     def _on_revoke(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
         self._has_moved = True
-        self._give_up(self._rebalance.lost if self._is_out else self._rebalance.revoked, positions)
+        self._give_up(self._rebalance.revoked, _sources(positions))
 
     def _on_lost(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
         self._has_moved = True
-        self._give_up(self._rebalance.lost, positions)
+        self._give_up(self._rebalance.lost, _sources(positions))
 
-    def _give_up(self, tell: Callable[[Sequence[TopicPartition]], None], positions: list[Position]) -> None:
-        sources = _sources(positions)
-        if sources:
-            self._owned.difference_update(sources)
-            tell(sources)
+    def _give_up(self, tell: Callable[[Sequence[TopicPartition]], None], sources: Sequence[TopicPartition]) -> None:
+        owned = [source for source in sources if source in self._owned]
+        if owned:
+            self._owned.difference_update(owned)
+            tell(owned)
 
 
 def _sources(positions: list[Position]) -> list[TopicPartition]:
@@ -215,6 +207,9 @@ def _sources(positions: list[Position]) -> list[TopicPartition]:
 
 
 def _record(message: Message, keys: Collection[bytes] | None) -> Record:
+    error = message.error()
+    if error is not None:
+        raise problem_of("The Kafka broker reports", error)
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise AssertionError("a message without an error has a place")

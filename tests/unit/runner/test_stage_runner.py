@@ -123,6 +123,19 @@ def assert_same(bus: MemoryBus, expected: dict[str, dict[str, list[tuple[int, st
         assert distinct(bus, topic) == sessions
 
 
+def fed_behind_faults(seed: int, death: float, outage: float) -> tuple[random.Random, MemoryBus, FaultyBus]:
+    """A bus with what is fed to it, and how a runner sees it; all chance is drawn from the one generator."""
+    source = random.Random(seed)
+    bus = make_bus()
+    feed_many(bus)
+    return source, bus, FaultyBus(bus, source, death, outage)
+
+
+def assert_all_is_done(bus: MemoryBus, expected: dict[str, dict[str, list[tuple[int, str, Payload]]]]) -> None:
+    assert_same(bus, expected)
+    assert bus.lag("denoise", [IN]) == 0
+
+
 def test_an_undisturbed_run_publishes_each_sequence_once(undisturbed) -> None:  # type: ignore[no-untyped-def]
     denoised = undisturbed[AUDIO_DENOISED.name("live")]
     assert len(denoised) == 6
@@ -140,10 +153,7 @@ def abandon(bus: MemoryBus) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_deaths_and_outages_at_any_moment_change_nothing(seed: int, undisturbed) -> None:  # type: ignore[no-untyped-def]
-    source = random.Random(seed)
-    bus = make_bus()
-    faulty = FaultyBus(bus, source, death=0.004, outage=0.004)
-    feed_many(bus)
+    _, bus, faulty = fed_behind_faults(seed, death=0.004, outage=0.004)
     deaths = 0
     while True:
         try:
@@ -153,24 +163,19 @@ def test_deaths_and_outages_at_any_moment_change_nothing(seed: int, undisturbed)
             deaths += 1
             faulty.is_calm = deaths > 60
             abandon(bus)
-    assert_same(bus, undisturbed)
-    assert bus.lag("denoise", [IN]) == 0
+    assert_all_is_done(bus, undisturbed)
 
 
 @pytest.mark.parametrize("seed", range(100, 140))
 def test_ends_in_order_at_any_moment_change_nothing(seed: int, undisturbed) -> None:  # type: ignore[no-untyped-def]
     """Told to end when an outage has just come, too: what it hands over is on the log, or it hands over less."""
-    source = random.Random(seed)
-    bus = make_bus()
-    faulty = FaultyBus(bus, source, death=0.0, outage=0.02)
-    feed_many(bus)
+    source, bus, faulty = fed_behind_faults(seed, death=0.0, outage=0.02)
     ends = 0
     while not run_until_idle(faulty, CountingStage(), turns=source.randint(1, 12)):
         ends += 1
         faulty.is_calm = ends > 200
     assert ends > 10
-    assert_same(bus, undisturbed)
-    assert bus.lag("denoise", [IN]) == 0
+    assert_all_is_done(bus, undisturbed)
 
 
 class Visitor:
@@ -206,18 +211,14 @@ class Visitor:
 @pytest.mark.parametrize("seed", range(220, 260))
 def test_partitions_that_go_and_come_back_in_outages_change_nothing(seed: int, undisturbed) -> None:  # type: ignore[no-untyped-def]
     """A hand-over that the log did not take must not let the partitions that stay rely on anything."""
-    source = random.Random(seed)
-    bus = make_bus()
-    faulty = FaultyBus(bus, source, death=0.0, outage=0.03)
-    feed_many(bus)
+    source, bus, faulty = fed_behind_faults(seed, death=0.0, outage=0.03)
     visitor = Visitor(bus, source)
     run_until_idle(faulty, CountingStage(), between=visitor.come_or_go)
     visitor.leave()
     faulty.is_calm = True
     run_until_idle(faulty, CountingStage())
     assert visitor.visits > 1
-    assert_same(bus, undisturbed)
-    assert bus.lag("denoise", [IN]) == 0
+    assert_all_is_done(bus, undisturbed)
 
 
 def test_a_repeating_producer_is_silent_downstream(undisturbed) -> None:  # type: ignore[no-untyped-def]
