@@ -18,6 +18,7 @@ from benchmarks.chaos.verdict import Outcome, Verdict, judge
 
 STORED_WITHIN_S = 120.0  # of all of a round, after the last has hung up
 LOOK_EVERY_S = 1.0
+SHOWN = 5  # differences of a round, at once; the report has more
 LET_GO_S = 0.03  # between two callers' beginnings, so that their chunks do not come all at once
 Say = Callable[[str], None]
 
@@ -92,6 +93,8 @@ class Campaign:
         done.callers = [one.without_words() for one in heard]
         self._platform.wait_ready()
         self._say(f"seed {seed}: " + ("nothing lost, doubled or changed" if done.is_clean else "NOT what an undisturbed run gave"))
+        for difference in done.verdict.differences[:SHOWN]:
+            self._say(f"  caller {difference.session + 1}: {difference.kind} {difference.what}: {difference.key}")
         return done
 
     async def _speak(

@@ -19,7 +19,7 @@ from services.gateway.assembly import Assembly
 from services.gateway.channel import RETRY_S, Channel
 from services.gateway.outbox import Outbox
 from services.gateway.settings import GatewaySettings
-from services.gateway.shared_reading import SharedReading
+from services.gateway.shared_reading import CLOCKS_DIFFER_S, SharedReading
 from services.gateway.spans import SessionSpan
 from services.gateway.updates import Closed, Failed, Final, Interim, Numbered, Update
 from voxrelay.errors import Refused, Unavailable
@@ -283,12 +283,21 @@ class LiveSession:
         self.leave()
 
     async def follow(self, reading: SharedReading, partition: int, opened_at: float, is_read: Callable[[], bool]) -> None:
-        """Become the session that another process had, from what the log knows. Raises ``Refused`` NOT_RESUMABLE, ``Unavailable``."""
-        self._catching_up, self._opened_at, self._begun_at, self._is_answered = [], opened_at, opened_at, True
+        """Become the session that another process had, from what the log knows. Raises ``Refused`` NOT_RESUMABLE, ``Unavailable``.
+
+        ``opened_at`` is by the other's clock. Where it cannot be so by this one, the two are apart: the log is searched from where both
+        would have it, and the session's lifetime begins anew.
+        """
+        now, settings = self._hub.clock(), self._hub.settings
+        earliest = now - settings.session_lifetime_s - settings.resume_s
+        is_of_the_future = opened_at > now + CLOCKS_DIFFER_S
+        since = earliest if is_of_the_future else opened_at
+        self._opened_at = self._begun_at = now if is_of_the_future or opened_at < earliest else opened_at
+        self._catching_up, self._is_answered = [], True
         while not is_read():
             await asyncio.sleep(RETRY_S)
         audio = trail.AudioTrail(reading, self.id, partition)
-        earlier, _ = await asyncio.gather(trail.results(reading, self.id, partition, opened_at), self._hear(audio, opened_at))
+        earlier, _ = await asyncio.gather(trail.results(reading, self.id, partition, since), self._hear(audio, since))
         config = trail.config_of(earlier)
         if config is None:
             raise Refused("NOT_RESUMABLE", "The log holds no opening of this session any more; open a new one.")
@@ -309,12 +318,12 @@ class LiveSession:
         self._visitor = _NOBODY
         self.park()
 
-    async def _hear(self, audio: trail.AudioTrail, opened_at: float) -> None:
+    async def _hear(self, audio: trail.AudioTrail, since: float) -> None:
         """The end of the session's audio, as far as the log has it now."""
         settings = self._hub.settings
-        await audio.read_from(max(opened_at, self._hub.clock() - settings.idle_s - settings.resume_s))
+        await audio.read_from(max(since, self._hub.clock() - settings.idle_s - settings.resume_s))
         if not audio.last_sequence:
-            await audio.read_from(opened_at)
+            await audio.read_from(since)
 
     async def _take_voice(self, audio: trail.AudioTrail) -> None:
         """From the fence on only this process is heard for the session; ``audio`` then knows exactly what was heard before."""

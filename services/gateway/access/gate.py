@@ -7,6 +7,7 @@ import hashlib
 import logging
 import math
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -58,8 +59,16 @@ class Gate:
     store there are no keys.
     """
 
-    def __init__(self, store: AccessStore | None = None, *, are_keys_always_needed: bool = False, clock: Callable[[], float] = steady_time) -> None:
-        self._store, self._are_keys_always_needed, self._clock = store, are_keys_always_needed, clock
+    def __init__(
+        self,
+        store: AccessStore | None = None,
+        *,
+        are_keys_always_needed: bool = False,
+        clock: Callable[[], float] = steady_time,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Dates that others read, too (of keys, tokens, minutes of quota), go by ``wall``, what is remembered here and for how long by ``clock``."""
+        self._store, self._are_keys_always_needed, self._clock, self._wall = store, are_keys_always_needed, clock, wall
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="access")
         self._login_thread = ThreadPoolExecutor(1, thread_name_prefix="login")  # scrypt is meant to be slow: never in front of a key
         self._waiting_logins = 0
@@ -111,7 +120,7 @@ class Gate:
     async def _caller_of_token(self, token: str) -> Caller:
         store = self._needed_store()
         claims = tokens.read(token, await self._secrets_of(token))
-        if claims is None or claims.ends_at <= self._clock():
+        if claims is None or claims.ends_at <= self._wall():
             raise Refused("UNAUTHORIZED", "This token is not ours or has expired; ask for a new one.")
         (key,) = await self._keys.get(claims.owner, lambda: self._ask(lambda: (store.key(claims.owner),)))
         if claims.user:
@@ -123,7 +132,7 @@ class Gate:
         return self._caller(key, claims)
 
     def _caller(self, key: Key, claims: Claims | None = None) -> Caller:
-        state = key.state(self._clock())
+        state = key.state(self._wall())
         if state != "usable":
             raise Refused("UNAUTHORIZED", f"This key is {state}; ask for a new one.")
         try:
@@ -136,7 +145,7 @@ class Gate:
         """Raises ``Refused`` RATE_LIMITED with the seconds until the next minute."""
         if not limit:
             return
-        store, now = self._needed_store(), self._clock()
+        store, now = self._needed_store(), self._wall()
         minute = int(now // MINUTE_S)
         if self._spent.get(subject) != minute:
             if await self._ask(lambda: store.limits.count_request(subject)) <= limit:
@@ -154,7 +163,7 @@ class Gate:
 
         One made with a token ends with that token at the latest. Raises ``Refused`` NOT_READY.
         """
-        ends_at = self._clock() + ttl_s
+        ends_at = self._wall() + ttl_s
         if caller.token_ends_at:
             ends_at = min(ends_at, caller.token_ends_at)
         return tokens.sign(Claims(caller.owner, caller.user, ends_at), await self._signing_secrets())
@@ -182,7 +191,7 @@ class Gate:
 
     async def seal(self, purpose: str, claims: Mapping[str, Any], ttl_s: float) -> str:
         """Claims that come back unforged and not too late. Raises ``Refused`` NOT_READY."""
-        return tokens.seal(purpose, claims, self._clock() + ttl_s, await self._signing_secrets())
+        return tokens.seal(purpose, claims, self._wall() + ttl_s, await self._signing_secrets())
 
     async def unseal(self, purpose: str, sealed: str) -> dict[str, Any] | None:
         """The claims sealed for this purpose; None for what is not ours or too old. Raises ``Refused`` NOT_READY."""

@@ -39,6 +39,7 @@ MESSAGES = ("configure", "audio", "keep_alive", "finalize", "close_stream")
 RESUME = "resume"  # what the tokens are sealed for
 DELIBERATE = 1000  # close code of a client that meant it; a lost connection looks like one without a code
 MOST_DIGITS = 12
+CLOCKS_APART_S = 3_700.0  # a token holds so much longer than its session: the clock of one of two gateways may have jumped by an hour
 
 
 class NativeConnection:
@@ -104,7 +105,7 @@ class NativeConnection:
         greeting: dict[str, Any] = {"type": "session", "session_id": session.id}
         if settings.resume_s:
             claims = {"sid": session.id, "own": session.caller.owner, "at": session.opened_at}
-            greeting["resume_token"] = await self._gate.seal(RESUME, claims, settings.session_lifetime_s + settings.resume_s)
+            greeting["resume_token"] = await self._gate.seal(RESUME, claims, settings.session_lifetime_s + settings.resume_s + CLOCKS_APART_S)
         if is_resumed:
             greeting |= {"resumed": True, "audio_frames": session.frames_received, "audio_seconds": round(session.audio_seconds, 6)}
         return greeting

@@ -230,7 +230,7 @@ async def test_tokens_are_not_forged_and_end_with_their_secret(make_gateway: Mak
 async def test_a_grant_is_as_good_as_its_key_and_never_longer_than_the_token_it_was_made_with(access: AccessStore) -> None:
     key, secret = access.create_key("team", "developer", is_admin=True)
     now = [1000.0 + time.time()]
-    gate = Gate(access, clock=lambda: now[0])
+    gate = Gate(access, wall=lambda: now[0])
     caller = await gate.admit_credential(secret)
     assert caller == Caller(key.key_id, PLANS["developer"], is_admin=True)
     granted = await gate.admit_credential(await gate.grant(caller, 30))

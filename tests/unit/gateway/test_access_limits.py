@@ -85,7 +85,7 @@ async def test_a_new_minute_has_new_requests(access: AccessStore) -> None:
     _, secret = access.create_key("a", "free", requests_per_minute=1)
     now = [time.time() // 60 * 60 + 59.5]
     access.limits._clock = lambda: now[0]
-    gate = Gate(access, clock=lambda: now[0])
+    gate = Gate(access, wall=lambda: now[0])
     await gate.admit_credential(secret)
     with pytest.raises(Refused) as refused:
         await gate.admit_credential(secret)

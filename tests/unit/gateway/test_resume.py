@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -103,6 +104,22 @@ async def test_another_gateway_goes_on_where_the_first_one_ended(make_gateway: C
     await call.run(first, cut_at=2 * RATE_HZ * 5 + 77)  # which still holds what it knew
     await call.run(first)
     assert_whole(call, 6)
+
+
+@pytest.mark.parametrize("astray_s", [(3600.0, 0.0), (-3600.0, 0.0), (0.0, 3600.0), (0.0, -3600.0)])
+async def test_gateways_whose_clocks_are_an_hour_apart_go_on_with_each_others_sessions(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch, astray_s: tuple[float, float]
+) -> None:
+    monkeypatch.setattr(MemoryBus, "outlives_process", True)
+    first = make_gateway()
+    second = make_gateway(beside=first)
+    for gateway, by_s in zip((first, second), astray_s, strict=True):
+        gateway._hub.clock = gateway._gate._wall = lambda by_s=by_s: time.time() + by_s
+    call = Call(bytes(2 * RATE_HZ * 4))
+    await call.run(first, cut_at=2 * RATE_HZ * 2)
+    await call.run(second, cut_at=2 * RATE_HZ * 3)
+    await call.run(second)
+    assert_whole(call, 4)
 
 
 async def test_what_a_replaced_gateway_still_sends_is_not_heard(make_gateway: Callable[..., GatewayServer]) -> None:
