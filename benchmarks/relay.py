@@ -10,6 +10,7 @@ any hop it only puts messages on Kafka: the peer of ``benchmarks.gateway``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 PARTITIONS = 8
 LINGER_MS = 5
@@ -77,9 +79,10 @@ class Relay:
         key = uuid.uuid4().hex.encode()
         self._sockets[key] = socket
         try:
-            async for message in socket:
-                self._first.produce(self._entrance, message, key, on_delivery=_complain)
-                self._first.poll(0)
+            with contextlib.suppress(ConnectionClosed):
+                async for message in socket:
+                    self._first.produce(self._entrance, message, key, on_delivery=_complain)
+                    self._first.poll(0)
         finally:
             del self._sockets[key]
 

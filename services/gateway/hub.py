@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from voxrelay.telemetry import GATEWAY_ROOM, GATEWAY_SESSIONS, RESUMED
 from voxrelay.topology import AUDIO_RECEIVED, SYNTHESIS_REQUESTED, Topic
 
 TICK_S = 0.05
+TICKS_A_LOOK = 10  # so often it is asked whether the platform keeps pace
 REPORT_S = 0.005  # how often it is asked what the log took: a thread that waits for it would take the interpreter from the loop each time
 MANY_SESSIONS = 150  # from here on the loop goes round every ROUND_S, and reads what has come meanwhile in one go: waking costs more than a chunk
 ROUND_S = 0.005
@@ -245,7 +247,7 @@ class SessionHub:
             _rest_until(ends_at)
 
     async def _tick(self) -> None:
-        while True:
+        for number in itertools.count():
             await asyncio.sleep(TICK_S)
             if not self._partitions and self._reader.ready:
                 self._partitions = await asyncio.to_thread(self._bus.partitions, AUDIO_RECEIVED.name("live"))
@@ -253,7 +255,8 @@ class SessionHub:
             live = list(self._sessions.values())
             for session in live:
                 session.tick(now)
-            self.admission.waits(session.waits_s(now) for session in live if isinstance(session, LiveSession))
+            if number % TICKS_A_LOOK == 0:
+                self.admission.waits(session.waits_s(now) for session in live if isinstance(session, LiveSession))
 
 
 def _rest_until(ends_at: float) -> None:

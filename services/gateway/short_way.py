@@ -2,22 +2,38 @@
 
 Between the socket and the application ASGI puts a queue, a change of tasks, and a stop and a restart of reading, for every message. Speech comes in
 small messages, ten a second and more from each client, and nearly all of them can be passed on at once: those take the short way.
+
+Frames are read by picows, which is compiled. What it reads and the short way does not take goes on to websockets' own reader, as if it came from
+the socket: handshake, closing, pings, fragments and text are its business.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # its types leave it out
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
 EXTENSION = "voxrelay.short_way"  # under which an application finds the connection in its scope
+READ_BYTES = 4096  # at first: a chunk of 100 ms at 16 kHz
+BINARY = WSMsgType.BINARY
+# picows makes the handshake itself. Ours has been made when it begins, so it is given this one.
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+log = logging.LoggerAdapter(logging.getLogger("picows"), {})
+log.setLevel(logging.CRITICAL)  # it names every client, and a client's mistakes are no errors of ours
 
 
-class ShortWaySocket(WebSocketsSansIOProtocol):
+class ShortWaySocket(WebSocketsSansIOProtocol, WSListener):
     """While ``take`` is set and nothing waits in the queue, it is given each binary message of one frame.
 
     One for which it gives False goes the ordinary way. It is called on the event loop, in the order of the messages, and must not raise.
@@ -28,12 +44,54 @@ class ShortWaySocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:  # then the handshake was one
+            self.transport.pause_reading()  # what comes before the application has accepted is for picows, too
             self.scope["extensions"][EXTENSION] = {"connection": self}
 
-    def handle_bytes(self, event: Frame) -> None:
-        is_whole = event.fin and not self.close_sent
-        if self.take is None or not is_whole or not self.queue.empty() or not self.take(event.data):  # type: ignore[arg-type]  # bytes, from a parser
-            super().handle_bytes(event)
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.accept" and self.handshake_complete and not self.transport.is_closing():
+            self._let_picows_read()
+
+    def _let_picows_read(self) -> None:
+        transport = _Underlying(self.transport)
+        reader = WSProtocol(
+            host_port=None,
+            ws_path=None,
+            is_client_side=False,
+            ws_listener_factory=lambda _request: self,
+            logger=log,
+            disconnect_on_exception=True,
+            websocket_handshake_timeout=None,
+            enable_auto_ping=False,
+            auto_ping_idle_timeout=None,
+            auto_ping_reply_timeout=None,
+            auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
+            enable_auto_pong=False,
+            max_frame_size=self.config.ws_max_size,
+            extra_headers=None,
+            read_buffer_init_size=READ_BYTES,
+        )
+        reader.connection_made(transport)
+        reader.get_buffer(-1)[: len(HANDSHAKE)] = HANDSHAKE
+        reader.buffer_updated(len(HANDSHAKE))
+        transport.is_mute = False
+        self.transport.set_protocol(reader)
+        self.transport.resume_reading()
+
+    # --- what picows tells ---
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002  # picows's signature
+        data = frame.get_payload_as_bytes()
+        if self.take is not None and frame.msg_type == BINARY and self.queue.empty() and _is_plain(frame) and not self.close_sent and self.take(data):
+            return
+        if not self.transport.is_closing():
+            whole = Frame(Opcode(frame.msg_type.value), data, bool(frame.fin), bool(frame.rsv1), bool(frame.rsv2), bool(frame.rsv3))
+            self.data_received(whole.serialize(mask=True))
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002  # picows's signature
+        self.connection_lost(None)
+
+    # --- out ---
 
     def tell(self, text: str) -> bool:
         """Sends a text message at once, past the application's coroutines. False, with nothing done, where it would wait or nobody hears it."""
@@ -43,6 +101,24 @@ class ShortWaySocket(WebSocketsSansIOProtocol):
         self.conn.send_text(text.encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
         return True
+
+
+class _Underlying:
+    """The transport as picows has it, which says nothing while ``is_mute``."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self.is_mute = transport, True
+
+    def write(self, data: bytes) -> None:
+        if not self.is_mute:
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def _is_plain(frame: WSFrame) -> bool:
+    return bool(frame.fin) and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
 
 
 def connection_of(scope: Mapping[str, Any]) -> ShortWaySocket | None:
