@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -227,7 +228,7 @@ def main() -> None:
     parser.add_argument("--call-minutes", type=float, default=2.0, help="a call's mean length; half of it to half as much again")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two looks")
     parser.add_argument("--engine", choices=list(KINDS), default="pass-through")
-    parser.add_argument("--data", default=DATA, help="folder of real speech")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of real speech")
     arguments = parser.parse_args()
     if arguments.minutes * 60 < arguments.every:
         parser.error("--every must not be longer than --minutes.")

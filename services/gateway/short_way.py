@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # its types leave it out
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
@@ -29,8 +29,11 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-log = logging.LoggerAdapter(logging.getLogger("picows"), {})
-log.setLevel(logging.CRITICAL)  # it names every client, and a client's mistakes are no errors of ours
+
+# picows would name every client, and a client's mistakes are no errors of ours: what was raised is.
+logging.getLogger("picows").setLevel(logging.ERROR)
+logging.getLogger("picows").addFilter(lambda record: record.exc_info is not None)
+log = logging.LoggerAdapter(logging.getLogger("picows"), {})  # of a plain logger picows makes one more for every connection
 
 
 class ShortWaySocket(WebSocketsSansIOProtocol, WSListener):
@@ -81,12 +84,18 @@ class ShortWaySocket(WebSocketsSansIOProtocol, WSListener):
     # --- what picows tells ---
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002  # picows's signature
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
         data = frame.get_payload_as_bytes()
-        if self.take is not None and frame.msg_type == BINARY and self.queue.empty() and _is_plain(frame) and not self.close_sent and self.take(data):
+        if frame.msg_type == BINARY and frame.fin and self._is_open_for_short_way and self.take(data):  # type: ignore[misc]  # then there is one
             return
         if not self.transport.is_closing():
-            whole = Frame(Opcode(frame.msg_type.value), data, bool(frame.fin), bool(frame.rsv1), bool(frame.rsv2), bool(frame.rsv3))
-            self.data_received(whole.serialize(mask=True))
+            self.data_received(Frame(Opcode(frame.msg_type.value), data, bool(frame.fin)).serialize(mask=True))
+
+    @property
+    def _is_open_for_short_way(self) -> bool:
+        """Whether a message would overtake nothing: none waits, and none is half there."""
+        return self.take is not None and self.queue.empty() and self.conn.current_size is None and not self.close_sent
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002  # picows's signature
         self.connection_lost(None)
@@ -115,10 +124,6 @@ class _Underlying:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-
-def _is_plain(frame: WSFrame) -> bool:
-    return bool(frame.fin) and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
 
 
 def connection_of(scope: Mapping[str, Any]) -> ShortWaySocket | None:

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from benchmarks.gateway import frame
@@ -46,15 +47,22 @@ async def talking(talk: Talk, *, idle_s: float = 60.0, lifetime_s: float = 60.0)
         finally:
             done.set()
 
+    async with serving(application) as port:
+        async with connect(f"ws://127.0.0.1:{port}", compression=None, ping_interval=None) as client:
+            yield client
+        async with asyncio.timeout(30):
+            await done.wait()
+
+
+@asynccontextmanager
+async def serving(application: Any) -> AsyncIterator[int]:
+    """The port of a real server with this application."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(application, ws=ShortWaySocket, ws_ping_interval=None, lifespan="off", log_config=None))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    async with connect(f"ws://127.0.0.1:{listening.getsockname()[1]}", compression=None, ping_interval=None) as client:
-        yield client
-    async with asyncio.timeout(30):
-        await done.wait()
+    serves = asyncio.create_task(server.serve(sockets=[listening]))
+    yield listening.getsockname()[1]
     server.should_exit = True
-    await serving
+    await serves
 
 
 async def test_messages_keep_their_order_whichever_way_they_go() -> None:
@@ -158,6 +166,75 @@ async def test_wherever_the_network_cuts_the_stream_the_messages_are_the_same() 
             while len(heard) < len(sent):
                 await asyncio.sleep(0.01)
     assert heard == sent
+
+
+BROKEN = {
+    "not masked": (b"\x82\x03abc", 1002),
+    "reserved bits": (b"\xc2\x83\0\0\0\0abc", 1002),
+    "an unknown kind": (b"\x83\x83\0\0\0\0abc", 1002),
+    "the rest of nothing": (masked(Opcode.CONT, b"abc"), 1002),
+    "a message within a message": (masked(Opcode.BINARY, b"abc", fin=False) + masked(Opcode.BINARY, b"abc"), 1002),
+    "a ping in parts": (b"\x09\x83\0\0\0\0abc", 1002),
+    "a closing with half a code": (masked(Opcode.CLOSE, b"a"), 1002),
+    "no text": (masked(Opcode.TEXT, b"\xff\xfe"), 1007),
+    "too much": (b"\x82\xff" + (1 << 40).to_bytes(8, "big") + bytes(4), 1009),
+    "too much in parts": (masked(Opcode.BINARY, bytes(10_000_000), fin=False) + masked(Opcode.CONT, bytes(10_000_000)), 1009),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+async def test_a_client_that_breaks_the_protocol_is_told_so_and_what_it_said_before_is_heard(what: str) -> None:
+    heard: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        heard.append(data)
+        return True
+
+    async def talk(reader: SocketReader) -> None:
+        reader.shorten(take)
+        with suppress(WebSocketDisconnect):
+            while True:
+                await reader.next()
+
+    stream, code = BROKEN[what]
+    async with talking(talk) as client:
+        await client.send(b"before")
+        while not heard:
+            await asyncio.sleep(0.001)
+        client.transport.write(stream)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(client.recv(), 10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == code
+    assert heard == [b"before"]
+
+
+async def test_who_does_not_wait_to_be_accepted_is_heard() -> None:
+    heard = asyncio.Event()
+    sent = [b"audio %d" % number * 700 for number in range(20)]
+    received: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.2)
+        await send({"type": "websocket.accept"})
+        await receive()
+        while len(received) < len(sent):
+            received.append((await receive()).get("bytes"))
+        heard.set()
+
+    async with serving(application) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        writer.write(f"GET / HTTP/1.1\r\nHost: here\r\n{upgrade}\r\n\r\n".encode())
+        await asyncio.sleep(0.05)
+        for data in sent:
+            writer.write(masked(Opcode.BINARY, data))
+            await asyncio.sleep(0.001)
+        assert b"101 Switching Protocols" in await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(10):
+            await heard.wait()
+        writer.close()
+    assert received == sent
 
 
 @pytest.mark.parametrize("error", [Refused("QUOTA_EXCEEDED", "No minutes are left."), ValueError("a mistake of ours")])
