@@ -6,6 +6,7 @@ Pure bookkeeping on events; one ``UtteranceAudio`` a session, used by one thread
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,8 +44,9 @@ class UtteranceAudio:
     """
 
     def __init__(self, tail_start_sample: int = 0, tail: Float32Array = _NOTHING) -> None:
-        self._tail = tail
-        self._tail_start = tail_start_sample
+        self._chunks = deque([tail] if tail.size else [])  # as they came: who keeps a piece keeps no more than its chunk in memory
+        self._start = tail_start_sample  # of the first of them
+        self._end = tail_start_sample + tail.size
         self._open: UtteranceStarted | None = None
         self._handed_out = 0  # first sample of the open utterance not yet handed out
 
@@ -56,12 +58,12 @@ class UtteranceAudio:
     @property
     def tail(self) -> tuple[int, Float32Array]:
         """What a snapshot must keep: first sample and samples of the recent audio."""
-        return self._tail_start, self._tail
+        return self._start, self._between(self._start, self._end)
 
     @property
     def position(self) -> int:
         """The sample after the newest one seen."""
-        return self._tail_start + self._tail.size
+        return self._end
 
     def push(self, payload: Payload) -> Iterator[UtterancePiece]:
         """The pieces this payload completes: none outside utterances, else one."""
@@ -81,27 +83,43 @@ class UtteranceAudio:
 
     def _append(self, chunk: AudioDenoised) -> None:
         samples = float32_from_pcm_s16le(chunk.pcm_s16le)
-        if self._tail.size == 0:
-            self._tail_start = chunk.start_sample
-        self._tail = np.concatenate((self._tail, samples))
+        if not self._chunks:
+            self._start = self._end = chunk.start_sample
+        if samples.size:
+            self._chunks.append(samples)
+            self._end += samples.size
         self._trim()
 
     def _trim(self) -> None:
-        keep_from = self.position - LOOK_BACK_SAMPLES
+        keep_from = self._end - LOOK_BACK_SAMPLES
         if self._open is not None:
             keep_from = min(keep_from, self._handed_out)
-        if keep_from > self._tail_start:
-            self._tail = self._tail[keep_from - self._tail_start :].copy()
-            self._tail_start = keep_from
+        while self._start < keep_from:
+            first = self._chunks.popleft()
+            surplus = keep_from - self._start
+            if surplus < first.size:
+                self._chunks.appendleft(first[surplus:])
+            self._start += min(surplus, first.size)
+
+    def _between(self, start: int, end: int) -> Float32Array:
+        """These samples, which are among the chunks; of one chunk without a copy."""
+        found: deque[Float32Array] = deque()
+        at = self._end
+        for chunk in reversed(self._chunks):
+            at -= chunk.size
+            if at < end:
+                found.appendleft(chunk[max(0, start - at) : end - at])
+            if at <= start:
+                break
+        return found[0] if len(found) == 1 else np.concatenate((_NOTHING, *found))
 
     def _piece(self, until: int, ended: UtteranceEnded | None = None, surplus: int = 0) -> UtterancePiece:
         if self._open is None:
             raise AssertionError("a piece belongs to an open utterance")
-        start = max(self._handed_out, self._tail_start)
+        start = max(self._handed_out, self._start)
         until = max(until, start)
-        samples = self._tail[start - self._tail_start : until - self._tail_start]
         self._handed_out = until
-        return UtterancePiece(self._open.utterance_id, start, samples, self._open.start_sample, ended, surplus)
+        return UtterancePiece(self._open.utterance_id, start, self._between(start, until), self._open.start_sample, ended, surplus)
 
 
 def pack_audio(audio: UtteranceAudio) -> bytes:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -230,6 +231,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=list(KINDS), default="pass-through")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of real speech")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then too
     if arguments.minutes * 60 < arguments.every:
         parser.error("--every must not be longer than --minutes.")
     kind = KINDS[arguments.engine]
