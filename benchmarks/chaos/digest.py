@@ -1,77 +1,52 @@
-"""transcribe with an engine that costs nothing: the words of an utterance are a digest of its samples.
+"""transcribe with an engine that costs next to nothing: the words of an utterance are a digest of its samples.
 
     python -m benchmarks.chaos.digest      over Kafka, settings as any service
 
-Everything around the engine is the real service. A sample that is lost, doubled, changed or out of its place changes the words, and a machine
-of two cores carries as many callers as denoise allows.
+Everything around the decoding is the real service, with the bundled engine's streams and its worker process. A sample that is lost, doubled,
+changed or out of its place changes the words, and a machine of two cores carries as many callers as denoise allows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from itertools import count
-from threading import Lock
 from typing import Any
 
-import numpy as np
-
-from services.transcribe import engine as table
-from services.transcribe.engine import Advance, Hypothesis, StreamOptions
 from voxrelay.audio import SAMPLE_RATE_HZ
-from voxrelay.events import Engine, Word
 from voxrelay.process import main
 
-NAME = "digest"
+FOLLOWED = 16  # utterances that the process hears while they last; the others are given to it when they have ended
+Heard = tuple[tuple[str, float, float, float], ...]
 
 
-class DigestTranscriber:
-    """As ``Transcriber`` promises: the final depends on the samples up to the utterance's end alone."""
-
-    engine = Engine(NAME, "1", "")
-    languages = ("en",)
+class Decoding:
+    """In place of ``services.transcribe.engines.pocketsphinx_decoding.Decoding``, which says what the methods promise."""
 
     def __init__(self, **_options: Any) -> None:
-        self._lock = Lock()
-        self._numbers = count(1)
-        self._heard: dict[int, list[np.ndarray[Any, Any]]] = {}
+        self._held: dict[int, bytearray] = {}
 
-    def open(self, _options: StreamOptions, *, wants_interims: bool, is_urgent: bool = True) -> int:  # noqa: ARG002  # as in the protocol
-        with self._lock:
-            stream = next(self._numbers)
-            self._heard[stream] = []
-            return stream
+    def follow(self, stream: int, start: int, pcm_s16le: bytes, _vocabulary: tuple[str, ...]) -> Heard | None:
+        if start and stream not in self._held:
+            return None
+        held = self._held.setdefault(stream, bytearray())
+        held += pcm_s16le
+        return ()
 
-    def advance(self, work: Sequence[Advance]) -> list[Hypothesis | None]:
-        return [self._one(item) for item in work]
+    def finish(self, stream: int, start: int, pcm_s16le: bytes, _vocabulary: tuple[str, ...]) -> Heard | None:
+        held = self._held.pop(stream, None)
+        if start and held is None:
+            return None
+        pcm = bytes(held or b"") + pcm_s16le if start else pcm_s16le
+        return ((hashlib.sha256(pcm).hexdigest()[:16], 0.0, len(pcm) / 2 / SAMPLE_RATE_HZ, 1.0),)
 
-    def _one(self, item: Advance) -> Hypothesis | None:
-        with self._lock:
-            pieces = self._heard[item.stream]
-            pieces.append(item.samples)
-            if not item.is_last:
-                return None
-            del self._heard[item.stream]
-        samples = np.concatenate(pieces)
-        samples = samples[: samples.size - item.surplus_samples]
-        text = hashlib.sha256(samples.tobytes()).hexdigest()[:16]
-        return Hypothesis(text, (Word(text, 0.0, samples.size / SAMPLE_RATE_HZ, 1.0),), 1.0, samples.size, "en")
-
-    def discard(self, stream: int) -> None:
-        with self._lock:
-            self._heard.pop(stream, None)
-
-    def check(self) -> None:
-        """It always can."""
-
-    def close(self) -> None:
-        """Nothing is open outside."""
+    def leave(self, stream: int) -> None:
+        self._held.pop(stream, None)
 
 
 if __name__ == "__main__":
     from services.transcribe.compose import compose
+    from services.transcribe.engines import pocketsphinx
 
-    table.ENGINES[NAME] = "benchmarks.chaos.digest:DigestTranscriber"
-    os.environ["VOXRELAY_TRANSCRIBE_ENGINE"] = NAME
+    pocketsphinx.DECODING = "benchmarks.chaos.digest:Decoding"
+    os.environ["VOXRELAY_TRANSCRIBE_FOLLOWED"] = str(FOLLOWED)
     main("transcribe", compose)
