@@ -1,4 +1,4 @@
-"""Times as people write them: 30m, 12h, 90d, or a day."""
+"""Times as people write them: 90s, 30m, 12h, 90d, a day, or a day and a time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from voxrelay.cli.console import Failure
 
-_DURATION = re.compile(r"(\d{1,5})([dhm])")
-_SECONDS = {"d": 86_400, "h": 3600, "m": 60}
+_DURATION = re.compile(r"(\d{1,5})([dhms])")
+_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
 def duration_s(text: str) -> float:
@@ -25,10 +25,22 @@ def is_duration(text: str) -> bool:
 
 
 def moment(text: str) -> float:
-    """A time or a day's first second (UTC), or that long ago; seconds since the epoch. Raises ``Failure`` for what is none of them."""
+    """A time or a day's first second (UTC unless it says its zone), or that long ago; seconds since the epoch.
+
+    Raises ``Failure`` for what is none of them.
+    """
     if is_duration(text):
         return time.time() - duration_s(text)
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+        found = datetime.fromisoformat(text)
     except ValueError:
-        raise Failure(f"{text} is neither a day (2026-01-31) nor a time ago (90d, 12h).", 2) from None
+        raise Failure(f"{text} is neither a day (2026-01-31), nor a time (2026-01-31T12:00), nor so long ago (90d, 12h, 30m, 90s).", 2) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def between(begin: str, end: str) -> tuple[float, float]:
+    """``--from`` and ``--to`` in seconds since the epoch. Raises ``Failure``."""
+    begin_s, end_s = moment(begin), moment(end)
+    if begin_s >= end_s:
+        raise Failure("--from must lie before --to.", 2)
+    return begin_s, end_s

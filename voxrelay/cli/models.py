@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,8 +15,8 @@ from rich.table import Table
 from voxrelay.bus.api import Bus
 from voxrelay.cli.console import Failure, err, out, print_json, print_table
 from voxrelay.cli.differences import agreement_rows, agreement_summary, as_rows, print_agreements, print_differences, summary
+from voxrelay.cli.durations import between
 from voxrelay.cli.remote_models import RemoteModels
-from voxrelay.cli.replay import between
 from voxrelay.models.activations import SHADOWED, ActivationLog
 from voxrelay.models.agreement import KINDS, Kind, agreements, published_segments, shadowed_segments
 from voxrelay.models.catalogue import TASKS, ModelEntry, ModelFile, Option
@@ -132,14 +131,14 @@ def shadow(
 def compare(
     model: str = typer.Option("", help="Only this one of the models that were in the shadow."),
     task: str = typer.Option("transcribe", help=f"What they do: {', '.join(SHADOWED)}."),
-    begin: str = typer.Option("1h", "--from", help="When: 2026-01-31T12:00, or so long ago (90s, 30m, 2h, 1d)."),
+    begin: str = typer.Option("1h", "--from", help="When: 2026-01-31T12:00 (UTC), or so long ago (90s, 30m, 2h, 1d)."),
     end: str = typer.Option("0s", "--to", help="Until when, in the same way; now when absent."),
     as_json: bool = JSON,
 ) -> None:
     """How far what models said in the shadow is from what was published: words, speakers or attributes, session by session. Needs the broker."""
     if task not in SHADOWED:
         raise Failure(f"'{task}' has no models in the shadow: --task is one of {', '.join(SHADOWED)}.", 2)
-    begin_s, end_s = between(begin, end, time.time())
+    begin_s, end_s = between(begin, end)
     platform = load_settings(PlatformSettings)
     if not platform.kafka_bootstrap:
         raise Failure("VOXRELAY_KAFKA_BOOTSTRAP is not set: only a broker keeps what was said.", 2)
