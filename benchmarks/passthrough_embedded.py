@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.passthrough import compose_denoise, compose_transcribe
 from services.embedded import Embedded
-from voxrelay.process import stop_on_signals
+from voxrelay.process import spare_collector, stop_on_signals
 from voxrelay.settings import PlatformSettings
 from voxrelay.storage.migrations import migrate
 from voxrelay.telemetry import configure_logging
@@ -24,6 +24,7 @@ def main() -> None:
         migrate(platform.resolved_database_url)
         embedded = Embedded(platform, [compose_denoise(platform), compose_transcribe(platform)], port=0, grpc_port=0)
         embedded.start()
+        spare_collector()
         print(json.dumps({"url": f"http://127.0.0.1:{embedded.port}"}), flush=True)
         stop.wait()
         embedded.stop()

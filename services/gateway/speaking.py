@@ -13,7 +13,8 @@ from itertools import islice
 
 from services.gateway.encode import Sound, StreamEncoder
 from services.gateway.hub import SessionHub
-from services.gateway.sessions import LiveSession, SpeechRequest
+from services.gateway.sessions import LiveSession
+from services.gateway.speech_request import SpeechRequest
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested, WordSpoken
 from voxrelay.script import ScriptReader, Turn

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from services.gateway.access.caller import Caller
 from services.gateway.encode import Sound, StreamEncoder
 from services.gateway.hub import SessionHub
-from services.gateway.sessions import SpeechRequest
+from services.gateway.speech_request import SpeechRequest
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested
 
