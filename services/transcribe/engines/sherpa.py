@@ -18,7 +18,7 @@ import numpy as np
 import sherpa_onnx
 
 from services.transcribe.engine import Advance, Hypothesis, StreamOptions
-from voxrelay.audio import Float32Array, seconds
+from voxrelay.audio import seconds
 from voxrelay.engines import EngineUnusable
 from voxrelay.errors import Unavailable
 from voxrelay.events import Engine, Word
@@ -26,6 +26,7 @@ from voxrelay.workers import WorkerFailed, Workers
 
 DECODING = "services.transcribe.engines.sherpa_decoding:Decoding"
 TIMEOUT_S = 180.0
+SAMPLE_BYTES = 4
 PIECE_S = 0.04  # one frame of the encoder: how long the last piece of a word is taken to last
 WORD_START = ("\u2581", " ")
 PARTS = ("encoder", "decoder", "joiner")
@@ -36,27 +37,27 @@ Pieces = tuple[tuple[str, float, float], ...]
 
 @dataclass(slots=True)
 class _Stream:
-    """``samples`` is the whole utterance, 64 kB/s; its first ``taken`` were given to the model."""
+    """``heard`` is the whole utterance in float32, 64 kB/s; its first ``taken`` samples were given to the model."""
 
     options: StreamOptions
     wants_interims: bool
     worker: int
     is_new: bool = True
     taken: int = 0
-    samples: Float32Array = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    heard: bytearray = field(default_factory=bytearray)
     said: Pieces = ()
 
     def take(self, step: Advance) -> tuple[tuple[str, ...] | None, bytes]:
         """The samples to listen to now; with the vocabulary where that begins anew."""
         fresh = np.nan_to_num(step.samples, nan=0.0, posinf=0.0, neginf=0.0).clip(-1.0, 1.0).astype(np.float32, copy=False)
-        self.samples = np.concatenate((self.samples, fresh))
-        end = max(0, self.samples.size - step.surplus_samples)
+        self.heard += fresh.tobytes()
+        end = max(0, len(self.heard) // SAMPLE_BYTES - step.surplus_samples)
         if step.is_last and end < self.taken:
             self.is_new, self.taken = True, 0
         start, self.taken = self.taken, max(end, self.taken)
         vocabulary = self.options.vocabulary if self.is_new else None
         self.is_new = False
-        return vocabulary, self.samples[start : self.taken].tobytes()
+        return vocabulary, bytes(self.heard[SAMPLE_BYTES * start : SAMPLE_BYTES * self.taken])
 
 
 class SherpaTranscriber:
