@@ -28,7 +28,7 @@ class Load:
     """
 
     def __init__(self, url: str, speech: bytes, *, counts: str, parameters: dict[str, str], call_s: float, seed: int) -> None:
-        self._address = f"{url.replace('http', 'ws', 1)}/ws/v1/transcribe?{urlencode({'sample_rate': RATE_HZ, **parameters})}"
+        self._address = f"{url.replace('http', 'ws', 1)}/ws/v1/transcribe?{urlencode({'encoding': 'linear16', 'sample_rate': RATE_HZ, **parameters})}"
         self._speech, self._counts, self._call_s, self._seed = speech, counts, call_s, seed
         self._callers: list[asyncio.Task[None]] = []
         self._wanted = 0
