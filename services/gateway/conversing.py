@@ -23,7 +23,11 @@ async def one_has_ended(*tasks: asyncio.Task[Any]) -> AsyncIterator[None]:
         yield
     except WebSocketDisconnected as gone:
         raise WebSocketDisconnect(NO_CLOSE_FRAME) from gone
+    except WebSocketDisconnect as gone:
+        raise WebSocketDisconnect(gone.code, gone.reason) from None  # without the way it came, which leads back to the tasks
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, BaseException):
+                ended.__traceback__ = None

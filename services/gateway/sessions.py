@@ -338,6 +338,8 @@ class LiveSession:
     def leave(self) -> None:
         """Nobody reads the updates any more."""
         self._has_left = True
+        if self._visitor is not None:
+            self._visitor = _NOBODY  # the two lead to each other, and would wait for the collector of cycles
         self._outbox.end()
         self._hub.drop(self.id)
 

@@ -55,6 +55,12 @@ class ShortWaySocket(WebSocketsSansIOProtocol, WSListener):
         if message["type"] == "websocket.accept" and self.handshake_complete and not self.transport.is_closing():
             self._let_picows_read()
 
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """The application has ended: what it knew of the connection leads back to it, and would wait for the collector of cycles."""
+        super().on_task_complete(task)
+        self.scope.clear()  # type: ignore[attr-defined]  # a dictionary to everybody else
+        self.take = None
+
     def _let_picows_read(self) -> None:
         transport = _Underlying(self.transport)
         reader = WSProtocol(

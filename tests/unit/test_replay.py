@@ -128,7 +128,7 @@ def test_word_errors_where_nothing_was_said() -> None:
 def test_when_is_said_as_a_time_or_as_so_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(command.os, "execv", lambda _, arguments: started.append(arguments[3:]))
-    monkeypatch.setattr(command.time, "time", lambda: 10_000.0)
+    monkeypatch.setattr(time, "time", lambda: 10_000.0)
     app = typer.Typer()
     app.command()(command.replay)
     from typer.testing import CliRunner

@@ -72,6 +72,7 @@ class NativeConnection:
         finally:
             self._intake.abandon()
             await self._part()
+            self._tasks.clear()  # a cancelled task holds its way, which leads to this connection
             self._is_over.set()
 
     async def _converse(self) -> None:
