@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import alone
 from benchmarks.report import percentile, print_table, write_json
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 IDLE_S = 5.0
 
 
@@ -42,16 +38,13 @@ def _memory_mb(pid: int) -> float:
 def run() -> tuple[float, float]:
     """Seconds to ready and megabytes idle, of one start."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "services", "--port", "0", "--grpc-port", "0", "--data", folder, "--announce", "json"]
+        command = ["services", "--port", "0", "--grpc-port", "0", "--data", folder, "--announce", "json"]
         started = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env={**os.environ, "VOXRELAY_LOG_LEVEL": "error"})
-        json.loads(child.stdout.readline() if child.stdout else "")
-        ready_s = time.perf_counter() - started
-        time.sleep(IDLE_S)
-        memory_mb = _memory_mb(child.pid)
-        child.send_signal(signal.SIGTERM)
-        child.wait(60)
-    return ready_s, memory_mb
+        with alone.program(command, {"VOXRELAY_LOG_LEVEL": "error"}) as (line, pid):
+            json.loads(line)
+            ready_s = time.perf_counter() - started
+            time.sleep(IDLE_S)
+            return ready_s, _memory_mb(pid)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[PocketsphinxTranscriber]
     made.close()
 
 
-def steps(stream: int, surplus: int = 0) -> Iterator[Advance]:
+def steps(stream: int, surplus: int) -> Iterator[Advance]:
     samples = float32_from_pcm_s16le(PCM)
     for at in range(0, samples.size, 4000):
         is_last = at + 4000 >= samples.size

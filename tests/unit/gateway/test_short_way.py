@@ -65,6 +65,16 @@ async def serving(application: Any) -> AsyncIterator[int]:
     await serves
 
 
+def into(heard: list[Any]) -> Callable[[bytes], bool]:
+    """A short way that takes everything."""
+
+    def take(data: bytes) -> bool:
+        heard.append(data)
+        return True
+
+    return take
+
+
 async def test_messages_keep_their_order_whichever_way_they_go() -> None:
     heard: list[Any] = []
     short = 0
@@ -118,12 +128,8 @@ async def test_wherever_the_network_cuts_the_stream_the_messages_are_the_same() 
     heard: list[Any] = []
     chance = random.Random(11)
 
-    def take(data: bytes) -> bool:
-        heard.append(data)
-        return True
-
     async def talk(reader: SocketReader) -> None:
-        reader.shorten(take)
+        reader.shorten(into(heard))
         with suppress(WebSocketDisconnect):
             while True:
                 message = await reader.next()
@@ -186,12 +192,8 @@ BROKEN = {
 async def test_a_client_that_breaks_the_protocol_is_told_so_and_what_it_said_before_is_heard(what: str) -> None:
     heard: list[bytes] = []
 
-    def take(data: bytes) -> bool:
-        heard.append(data)
-        return True
-
     async def talk(reader: SocketReader) -> None:
-        reader.shorten(take)
+        reader.shorten(into(heard))
         with suppress(WebSocketDisconnect):
             while True:
                 await reader.next()
@@ -260,12 +262,8 @@ async def test_silence_is_refused_and_only_silence() -> None:
     codes: list[str] = []
     taken: list[bytes] = []
 
-    def take(data: bytes) -> bool:
-        taken.append(data)
-        return True
-
     async def talk(reader: SocketReader) -> None:
-        reader.shorten(take)
+        reader.shorten(into(taken))
         with pytest.raises(Refused) as refused:
             await reader.next()
         codes.append(refused.value.code)
