@@ -9,7 +9,6 @@ I. Cohen, "Noise spectrum estimation in adverse environments: improved minima co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from voxrelay.audio import Float32Array
 from voxrelay.events import Engine
 
 WINDOW_SAMPLES = 512
+BLOCKS = WINDOW_SAMPLES // HOP_SAMPLES
 OVERLAP_SAMPLES = WINDOW_SAMPLES - HOP_SAMPLES
 BINS = WINDOW_SAMPLES // 2 + 1
 FLOOR_DB = -20.0  # the strongest suppression
@@ -29,16 +29,34 @@ LEAST_POWER = np.float32(1e-9)  # a bin's, far below one 16-bit step: keeps digi
 # Rows of a session's spectral state, shape (ROWS, BINS).
 NOISE, SMOOTHED, MINIMUM, NEXT_MINIMUM, PRESENCE, SPEECH_POWER = range(6)
 ROWS = 6
+SESSIONS_AT_ONCE = 32  # what they need lies in a core's own cache
 
-_WINDOW: Float32Array = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)).astype(np.float32)
-_WEIGHT = np.float32(0.5)  # four squared windows overlap to 2
-_LOG_FLOOR = np.float32(FLOOR_DB / 20.0 * np.log(10.0))
+_WINDOW: Float32Array = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)).astype(np.float32).reshape(BLOCKS, -1)
+_WINDOW_BACK = _WINDOW * np.float32(0.5)  # four squared windows overlap to 2
+
+
+def _constant(value: float) -> Float32Array:
+    """Shape (): an operation with a number in such an array takes half as long as with the number itself."""
+    return np.array(value, dtype=np.float32)
+
+
+_NOTHING, _HALF, _ONE = _constant(0.0), _constant(0.5), _constant(1.0)
+_MOST_POSTERIOR, _LEAST_PRIOR = _constant(1000.0), _constant(10 ** (-25 / 10))
+_OLD_SHARE, _NEW_SHARE = _constant(0.92), _constant(0.08)  # in the decision-directed prior
+_SMOOTHING, _OWN_SHARE, _BESIDE_SHARE = _constant(0.8), _constant(0.1), _constant(0.05)  # of the power before, of a bin's own, of each beside it
+_LIKELY_ABOVE = _constant(1.66 * 2.5)  # its minimum, so many times
+_ODDS_UNLIKELY = _constant(0.8 / 0.2)  # of the absence of speech, where it is not likely
+_ODDS_CHANGE = _constant(0.3 / 0.7 - 0.8 / 0.2)  # to where it is
+_SEEN_SHARE, _LIKELY_SHARE = _constant(0.2), _constant(0.8)  # in the presence that steers the noise
+_FRESH, _NOISE_SHARE, _NOISE_BIAS = _constant(0.9), _constant(0.05), _constant(1.1)
+_LOG_FLOOR = _constant(FLOOR_DB / 20.0 * np.log(10.0))
+_FIT = [_constant(value) for value in (3.99775, 5.85879, 4.84582, 10.43474)]  # for the smallest greatest error
 
 
 class OmlsaSuppressor:
     """32 ms windows every 8 ms, 24 ms delay. All arithmetic is by element or by row, so a session's bits do not depend on its company."""
 
-    engine = Engine("omlsa", "1")
+    engine = Engine("omlsa", "2")
     delay_samples = OVERLAP_SAMPLES
 
     def open(self) -> State:
@@ -53,119 +71,166 @@ class OmlsaSuppressor:
         outputs: list[Float32Array] = [NO_SAMPLES] * len(work)
         order = [index for index in range(len(work)) if work[index].samples.size]
         order.sort(key=lambda index: -work[index].samples.size)  # longest first: those still due are the first rows
-        if not order:
-            return outputs
-        passages = [work[index] for index in order]
-        counts = [passage.samples.size // HOP_SAMPLES for passage in passages]
-        spectra = [_spectra(passage) for passage in passages]
-        gains = _gains(passages, counts, spectra)
-        for index, passage, count, spectrum, gain in zip(order, passages, counts, spectra, gains, strict=True):
-            outputs[index] = _overlap_add(passage.state, count, spectrum * gain)
+        for first in range(0, len(order), SESSIONS_AT_ONCE):
+            chosen = order[first : first + SESSIONS_AT_ONCE]
+            for index, cleaned in zip(chosen, _suppress([work[index] for index in chosen]), strict=True):
+                outputs[index] = cleaned
         return outputs
 
     def check(self) -> str | None:
         return None
 
 
-def _spectra(passage: Passage) -> NDArray[np.complex64]:
-    """Shape (hops, BINS); moves the input history on."""
+def _suppress(passages: Sequence[Passage]) -> list[Float32Array]:
+    """All hops of all passages, longest passage first, lie one below the other: each passage's from ``starts`` on."""
+    counts = np.array([passage.samples.size // HOP_SAMPLES for passage in passages])
+    starts = np.cumsum(counts) - counts
+    blocks = np.empty((int(counts.sum()), BLOCKS, HOP_SAMPLES), dtype=np.float32)
+    for passage, start, count in zip(passages, starts, counts, strict=True):
+        _cut(passage, blocks[start : start + count])
+    blocks *= _WINDOW
+    spectra = np.fft.rfft(blocks.reshape(-1, WINDOW_SAMPLES), axis=1)
+    spectra *= _gains(passages, counts, starts, spectra.real**2 + spectra.imag**2 + LEAST_POWER)
+    blocks = np.fft.irfft(spectra, WINDOW_SAMPLES, axis=1).reshape(blocks.shape)
+    blocks *= _WINDOW_BACK
+    return [_overlap_add(passage.state, blocks[start : start + count]) for passage, start, count in zip(passages, starts, counts, strict=True)]
+
+
+def _cut(passage: Passage, blocks: Float32Array) -> None:
+    """The windows of a passage, each of four hops; moves the input history on."""
     heard = np.concatenate((passage.state["history"], passage.samples))
     passage.state["history"] = heard[-OVERLAP_SAMPLES:].copy()
-    frames = np.lib.stride_tricks.sliding_window_view(heard, WINDOW_SAMPLES)[::HOP_SAMPLES] * _WINDOW
-    spectra: NDArray[np.complex64] = np.fft.rfft(frames, axis=1).astype(np.complex64, copy=False)
-    return spectra
+    hops = heard.reshape(-1, HOP_SAMPLES)
+    for number in range(BLOCKS):
+        blocks[:, number] = hops[number : number + len(blocks)]
 
 
-def _overlap_add(state: State, count: int, spectra: NDArray[np.complex64]) -> Float32Array:
-    frames = np.fft.irfft(spectra, WINDOW_SAMPLES, axis=1).astype(np.float32, copy=False) * (_WINDOW * _WEIGHT)
-    total = np.zeros(OVERLAP_SAMPLES + count * HOP_SAMPLES, dtype=np.float32)
-    total[:OVERLAP_SAMPLES] = state["overlap"]
-    for number in range(count):  # one window after the other: the order of additions never depends on how hops came in
-        total[number * HOP_SAMPLES : number * HOP_SAMPLES + WINDOW_SAMPLES] += frames[number]
-    state["overlap"] = total[count * HOP_SAMPLES :].copy()
-    before_start = max(0, OVERLAP_SAMPLES // HOP_SAMPLES - int(state["hops"][0]))
+def _overlap_add(state: State, blocks: Float32Array) -> Float32Array:
+    """Each hop is the sum of four windows' parts, the oldest first: the order of additions never depends on how hops came in."""
+    count = len(blocks)
+    total = np.zeros((BLOCKS - 1 + count, HOP_SAMPLES), dtype=np.float32)
+    total[: BLOCKS - 1] = state["overlap"].reshape(-1, HOP_SAMPLES)
+    for number in reversed(range(BLOCKS)):
+        total[number : number + count] += blocks[:, number]
+    state["overlap"] = total[count:].reshape(-1).copy()
+    before_start = max(0, BLOCKS - 1 - int(state["hops"][0]))
     state["hops"][0] += count
-    return total[before_start * HOP_SAMPLES : count * HOP_SAMPLES]
+    return total[before_start:count].reshape(-1)
 
 
-def _gains(passages: Sequence[Passage], counts: Sequence[int], spectra: Sequence[NDArray[np.complex64]]) -> list[Float32Array]:
-    """For each passage the gains, shape (hops, BINS); moves the spectral states on, all sessions at each hop in one pass."""
-    powers = [(s.real * s.real + s.imag * s.imag) + LEAST_POWER for s in spectra]
-    state = np.ascontiguousarray(np.stack([passage.state["spectral"] for passage in passages], axis=1))  # (ROWS, sessions, BINS)
-    hops = np.array([int(passage.state["hops"][0]) for passage in passages])
-    gains = [np.empty_like(power) for power in powers]
+def _gains(passages: Sequence[Passage], counts: NDArray[np.int64], starts: NDArray[np.int64], power: Float32Array) -> Float32Array:
+    """Of each hop's bins, as ``power``, shape (hops, BINS); moves the spectral states on, all sessions at each hop in one pass.
+
+    Only what follows from the hop before is done hop by hop.
+    """
+    state = np.stack([passage.state["spectral"] for passage in passages], axis=1)  # (ROWS, sessions, BINS)
+    heard = np.array([int(passage.state["hops"][0]) for passage in passages])
+    spread, squared, presence = _spread(power), np.empty_like(power), np.empty_like(power)
     rows = len(passages)
-    for number in range(counts[0]):
+    for number in range(int(counts[0])):
         while counts[rows - 1] <= number:
             rows -= 1
-        power = np.stack([powers[row][number] for row in range(rows)])
-        log_gain = _advance(state[:, :rows], power, hops[:rows] + number)
-        strength = np.array([passages[row].strengths[number] for row in range(rows)], dtype=np.float32)[:, None]
-        gain = np.exp(log_gain * strength)
-        for row in range(rows):
-            gains[row][number] = gain[row]
+        due = starts[:rows] + number
+        squared[due], presence[due] = _advance(state[:, :rows], power[due], spread[due], heard[:rows] + number)
     for row, passage in enumerate(passages):
         passage.state["spectral"] = state[:, row].copy()
-    return gains
+    log_gain = np.log(squared)
+    log_gain *= _HALF
+    log_gain -= _LOG_FLOOR
+    log_gain *= presence
+    log_gain += _LOG_FLOOR
+    np.maximum(log_gain, _LOG_FLOOR, out=log_gain)
+    log_gain *= np.concatenate([passage.strengths for passage in passages])[:, None]
+    return np.exp(log_gain, out=log_gain)
 
 
-def _advance(state: NDArray[np.float32], power: Float32Array, hop: NDArray[np.int64]) -> Float32Array:
-    """One hop of all sessions: state (ROWS, sessions, BINS) in place, power (sessions, BINS); the natural logarithm of the full gain."""
-    is_start = (hop < START_HOPS)[:, None]
-    if is_start.any():
-        _start(state, power, hop[:, None], is_start)
-    noise = state[NOISE]
-    smoothed, is_likely = _track_minima(state, power, hop)
-    posterior = np.minimum(power / noise, np.float32(1000.0))
-    prior = np.maximum(
-        np.float32(0.92) * (state[SPEECH_POWER] / noise) + np.float32(0.08) * np.maximum(posterior - np.float32(1.0), np.float32(0.0)),
-        np.float32(10 ** (-25 / 10)),
-    )
-    wiener = prior / (np.float32(1.0) + prior)
+def _spread(power: Float32Array) -> Float32Array:
+    """What each bin adds to the smoothed power: a fifth of the mean with its neighbours."""
+    lower = np.concatenate((power[..., :1], power[..., :-1]), axis=-1)
+    upper = np.concatenate((power[..., 1:], power[..., -1:]), axis=-1)
+    return _BESIDE_SHARE * (lower + upper) + _OWN_SHARE * power
+
+
+def _advance(state: NDArray[np.float32], power: Float32Array, spread: Float32Array, hop: NDArray[np.int64]) -> tuple[Float32Array, Float32Array]:
+    """One hop of all sessions: state (ROWS, sessions, BINS) in place, the others (sessions, BINS); the full gain squared, and speech presence."""
+    if hop.min() < START_HOPS:
+        _start(state, power, hop[:, None])
+    is_likely = _track_minima(state, spread, hop)
+    noise, seen, speech_power = state[NOISE], state[PRESENCE], state[SPEECH_POWER]
+    posterior = power / noise
+    np.minimum(posterior, _MOST_POSTERIOR, out=posterior)
+    prior = posterior - _ONE
+    np.maximum(prior, _NOTHING, out=prior)
+    prior *= _NEW_SHARE
+    speech_power /= noise
+    speech_power *= _OLD_SHARE
+    prior += speech_power
+    np.maximum(prior, _LEAST_PRIOR, out=prior)
+    above = prior + _ONE
+    wiener = np.divide(prior, above, out=prior)
     v = posterior * wiener
-    log_gain = np.minimum(np.log(wiener) + np.float32(0.5) * np.minimum(exponential_integral(v), np.float32(20.0)), np.float32(0.0))
-    odds_of_absence = np.where(is_likely, np.float32(0.3 / 0.7), np.float32(0.8 / 0.2))
-    presence = np.float32(1.0) / (np.float32(1.0) + odds_of_absence * (np.float32(1.0) + prior) * np.exp(-np.minimum(v, np.float32(50.0))))
-    held = np.float32(0.95) + np.float32(0.05) * np.maximum(state[PRESENCE], np.float32(0.9) * presence)
-    state[SPEECH_POWER] = np.exp(np.float32(2.0) * log_gain) * np.minimum(power, np.float32(1000.0) * noise)
-    state[NOISE] = held * noise + (np.float32(1.0) - held) * np.float32(1.1) * power
-    state[SMOOTHED] = smoothed
-    weighted: Float32Array = log_gain * presence + _LOG_FLOOR * (np.float32(1.0) - presence)
-    return np.maximum(weighted, _LOG_FLOOR)
+    fallen = np.exp(-v)
+    squared = exponential_of_integral(v, fallen)
+    squared *= wiener
+    squared *= wiener
+    np.minimum(squared, _ONE, out=squared)
+    presence = is_likely * _ODDS_CHANGE  # the odds of absence first
+    presence += _ODDS_UNLIKELY
+    presence *= above
+    presence *= fallen
+    presence += _ONE
+    np.divide(_ONE, presence, out=presence)
+    np.multiply(squared, posterior, out=speech_power)
+    speech_power *= noise
+    share = presence * _FRESH
+    np.maximum(share, seen, out=share)
+    np.subtract(_ONE, share, out=share)
+    share *= _NOISE_SHARE
+    power = power * _NOISE_BIAS
+    power -= noise
+    power *= share
+    noise += power
+    return squared, presence
 
 
-def _start(state: NDArray[np.float32], power: Float32Array, hop: NDArray[np.int64], is_start: NDArray[np.bool_]) -> None:
+def _start(state: NDArray[np.float32], power: Float32Array, hop: NDArray[np.int64]) -> None:
     """The first hops' mean is the first noise estimate; the very first also begins the smoothing and the minima."""
     share = (np.float32(1.0) / (hop + 1).astype(np.float32)).astype(np.float32)
-    state[NOISE] = np.where(is_start, state[NOISE] + share * (power - state[NOISE]), state[NOISE])
+    state[NOISE] = np.where(hop < START_HOPS, state[NOISE] + share * (power - state[NOISE]), state[NOISE])
     for row in (SMOOTHED, MINIMUM, NEXT_MINIMUM, SPEECH_POWER):
         state[row] = np.where(hop == 0, power, state[row])
 
 
-def _track_minima(state: NDArray[np.float32], power: Float32Array, hop: NDArray[np.int64]) -> tuple[Float32Array, NDArray[np.bool_]]:
-    """The smoothed power and where it stands so far above its minimum that speech is likely."""
-    lower = np.concatenate((power[:, :1], power[:, :-1]), axis=1)
-    upper = np.concatenate((power[:, 1:], power[:, -1:]), axis=1)
-    smoothed = np.float32(0.8) * state[SMOOTHED] + np.float32(0.2) * (np.float32(0.25) * (lower + upper) + np.float32(0.5) * power)
-    minimum = np.minimum(state[MINIMUM], smoothed)
-    following = np.minimum(state[NEXT_MINIMUM], smoothed)
-    is_renewed = (hop % MINIMUM_HOPS == MINIMUM_HOPS - 1)[:, None]
-    state[MINIMUM] = np.where(is_renewed, following, minimum)
-    state[NEXT_MINIMUM] = np.where(is_renewed, smoothed, following)
-    is_likely: NDArray[Any] = smoothed > np.float32(1.66 * 2.5) * state[MINIMUM]
-    state[PRESENCE] = np.float32(0.2) * state[PRESENCE] + np.float32(0.8) * is_likely
-    return smoothed, is_likely
+def _track_minima(state: NDArray[np.float32], spread: Float32Array, hop: NDArray[np.int64]) -> Float32Array:
+    """1 where the smoothed power stands so far above its minimum that speech is likely, and 0 elsewhere."""
+    smoothed, minimum, following, seen = state[SMOOTHED], state[MINIMUM], state[NEXT_MINIMUM], state[PRESENCE]
+    smoothed *= _SMOOTHING
+    smoothed += spread
+    np.minimum(minimum, smoothed, out=minimum)
+    np.minimum(following, smoothed, out=following)
+    is_renewed = hop % MINIMUM_HOPS == MINIMUM_HOPS - 1
+    if is_renewed.any():
+        minimum[is_renewed] = following[is_renewed]
+        following[is_renewed] = smoothed[is_renewed]
+    is_likely = (smoothed > minimum * _LIKELY_ABOVE).astype(np.float32)
+    seen *= _SEEN_SHARE
+    seen += is_likely * _LIKELY_SHARE
+    return is_likely
 
 
-def exponential_integral(x: Float32Array) -> Float32Array:
-    """E1(x) for x > 0 (Abramowitz and Stegun 5.1.53 below 1, 5.1.56 above)."""
-    x = np.maximum(x, np.float32(1e-8))
-    s = np.minimum(x, np.float32(1.0))
-    small = np.float32(0.00107857) * s
-    for coefficient in (-0.00976004, 0.05519968, -0.24991055, 0.99999193):
-        small = (small + np.float32(coefficient)) * s
-    small = small - np.float32(0.57721566) - np.log(s)
-    b = np.maximum(x, np.float32(1.0))
-    above = (((b + np.float32(8.5733287401)) * b + np.float32(18.0590169730)) * b + np.float32(8.6347608925)) * b + np.float32(0.2677737343)
-    below = (((b + np.float32(9.5733223454)) * b + np.float32(25.6329561486)) * b + np.float32(21.0996530827)) * b + np.float32(3.9584969228)
-    return np.where(x < np.float32(1.0), small, np.exp(-b) / b * above / below)
+def exponential_of_integral(x: Float32Array, fallen: Float32Array) -> Float32Array:
+    """exp(E1(x)) for x > 0, where ``fallen`` is exp(-x): within 5e-5 of it.
+
+    (exp(E1(x)) - 1) x exp(x) rises smoothly from exp(-0.5772) at 0 to 1; the quotient is fitted to that.
+    """
+    above = x + _FIT[0]
+    above *= x
+    above += _FIT[1]
+    below = x + _FIT[2]
+    below *= x
+    below += _FIT[3]
+    below *= x
+    above *= fallen
+    above /= below
+    above += _ONE
+    return above
