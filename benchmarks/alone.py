@@ -1,4 +1,4 @@
-"""Some services as processes over a broker of their own: another's sessions have nothing to say to them."""
+"""What a benchmark measures, as processes of its own: another's sessions have nothing to say to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,15 @@ def program(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
     finally:
         child.terminate()
         child.wait(60)
+
+
+@contextmanager
+def embedded() -> Iterator[tuple[str, int]]:
+    """The embedded platform with the bundled engines: its address and process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["services", "--port", "0", "--grpc-port", "0", "--data", folder, "--announce", "json"]
+        with program(command, {"VOXRELAY_LOG_LEVEL": "error"}) as (line, pid):
+            yield str(json.loads(line)["url"]), pid
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from benchmarks.latency import embedded
+from benchmarks import alone
 from benchmarks.report import DATA, print_table, write_json
 from evaluation.items import read_pcm
 from services.transcribe.compose import configured_transcriber
@@ -109,7 +109,7 @@ def main() -> None:
         print(f"{time.perf_counter() - started:7.1f} s  a file of {arguments.minutes / arguments.files:.1f} minutes is done", flush=True)
         return [(utterance["start"], utterance["end"]) for utterance in answer.json()["utterances"]]
 
-    with embedded() as url:
+    with alone.embedded() as (url, _):
         before = counters(url)
         started = time.perf_counter()
         with ThreadPoolExecutor(arguments.at_once) as callers:

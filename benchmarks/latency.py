@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,10 +87,8 @@ async def measure(url: str, calls: list[tuple[bytes, int]], sessions: int) -> Wa
 
 @contextmanager
 def embedded() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["services", "--port", "0", "--grpc-port", "0", "--data", folder, "--announce", "json"]
-        with alone.program(command, {"VOXRELAY_LOG_LEVEL": "error"}) as (line, _):
-            yield str(json.loads(line)["url"])
+    with alone.embedded() as (url, _):
+        yield url
 
 
 @contextmanager

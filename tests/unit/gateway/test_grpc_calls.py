@@ -330,7 +330,7 @@ def test_settings_become_limits_of_connections() -> None:
 
 
 def test_a_connection_that_has_come_of_age_lets_its_call_finish(make_gateway: Callable[..., GatewayServer]) -> None:
-    gateway = make_gateway(grpc_connection_age_s=0.2)
+    gateway = make_gateway(grpc_connection_age_s=1.0)  # the call is surely under way by then
     states: list[grpc.ChannelConnectivity] = []
     channel, sender = _channel(gateway), _Sender()
     channel.subscribe(states.append)
