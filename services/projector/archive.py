@@ -11,7 +11,7 @@ import av
 import numpy as np
 from sqlalchemy import Engine
 
-from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32, seconds
+from voxrelay.audio import SAMPLE_RATE_HZ, pcm_s16le_from_float32, seconds
 from voxrelay.clock import steady_time
 from voxrelay.events import Event, SessionConfigured, SessionEnded, SessionOpened
 from voxrelay.storage import database
@@ -19,19 +19,21 @@ from voxrelay.storage.database import answering, upsert
 from voxrelay.storage.deletion import lock_sessions
 from voxrelay.storage.objects import ObjectStore, session_folder
 from voxrelay.telemetry import OBJECT_BYTES, OBJECTS
-from voxrelay.utterances import UtteranceAudio, UtterancePiece, pack_audio, unpack_audio
+from voxrelay.utterances import UtteranceAudio, pack_audio, unpack_audio
+
+BYTES_PER_SAMPLE = 2
 
 
 def object_name(session_id: str, utterance_id: str) -> str:
     return f"{session_folder(session_id)}/utterances/{utterance_id}.flac"
 
 
-def flac(samples: Float32Array) -> bytes:
+def flac(pcm_s16le: bytes) -> bytes:
     """Mono 16 kHz, 16 bit, lossless; the same samples give the same bytes."""
     target = io.BytesIO()
     with av.open(target, "w", format="flac") as container:
         stream = container.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm_s16le_from_float32(samples), dtype=np.int16)[None, :], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm_s16le, dtype=np.int16)[None, :], format="s16", layout="mono")
         frame.sample_rate = SAMPLE_RATE_HZ
         for packet in (*stream.encode(frame), *stream.encode(None)):
             container.mux(packet)
@@ -42,7 +44,7 @@ def flac(samples: Float32Array) -> bytes:
 class _Session:
     audio: UtteranceAudio
     is_kept: bool
-    pieces: list[Float32Array] = field(default_factory=list)  # of the open utterance
+    heard: bytearray = field(default_factory=bytearray)  # pcm_s16le of the open utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +102,17 @@ class ArchiveStage:
             self.forget(event.session_id)
         else:
             for piece in session.audio.push(payload):
-                session.pieces.append(piece.samples)
+                session.heard += pcm_s16le_from_float32(piece.samples)
                 if piece.ended is not None:
-                    samples = _utterance(session.pieces, piece)
-                    session.pieces.clear()
-                    if session.is_kept and samples.size:
-                        recordings.append(self._record(event.session_id, piece.utterance_id, samples))
+                    utterance = bytes(session.heard[: len(session.heard) - BYTES_PER_SAMPLE * piece.surplus_samples])
+                    session.heard.clear()
+                    if session.is_kept and utterance:
+                        recordings.append(self._record(event.session_id, piece.utterance_id, utterance))
 
-    def _record(self, session_id: str, utterance_id: str, samples: Float32Array) -> _Recording:
-        content = flac(samples)
+    def _record(self, session_id: str, utterance_id: str, pcm_s16le: bytes) -> _Recording:
+        content = flac(pcm_s16le)
         upload = self._uploads.submit(self._objects.put, object_name(session_id, utterance_id), content)
-        return _Recording(session_id, utterance_id, content, seconds(samples.size), upload)
+        return _Recording(session_id, utterance_id, content, seconds(len(pcm_s16le) // BYTES_PER_SAMPLE), upload)
 
     def _keep(self, recordings: Sequence[_Recording]) -> None:
         now = self._clock()
@@ -132,8 +134,3 @@ class ArchiveStage:
             upsert(connection, database.recordings, kept, updates=["object", "size_bytes", "duration_s"])
         # A deletion that came before us has not seen these; one that comes after us finds them.
         self._objects.remove([str(row["object"]) for row in rows if row["session_id"] in deleted])
-
-
-def _utterance(pieces: Sequence[Float32Array], last: UtterancePiece) -> Float32Array:
-    samples = np.concatenate(pieces)
-    return samples[: samples.size - last.surplus_samples] if last.surplus_samples else samples

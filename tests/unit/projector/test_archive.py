@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import Engine, select
 
 from services.projector.archive import ArchiveStage, flac, object_name
-from voxrelay.audio import float32_from_pcm_s16le
 from voxrelay.errors import Unavailable
 from voxrelay.events import AudioDenoised, Event, Payload, SessionConfig, SessionEnded, SessionOpened, UtteranceEnded, UtteranceStarted
 from voxrelay.storage import database
@@ -66,9 +65,8 @@ def _decoded(content: bytes) -> bytes:
 
 def test_flac_is_lossless_and_repeatable() -> None:
     pcm = _pcm(1.0)
-    samples = float32_from_pcm_s16le(pcm)
-    assert _decoded(flac(samples)) == pcm
-    assert flac(samples) == flac(samples)
+    assert _decoded(flac(pcm)) == pcm
+    assert flac(pcm) == flac(pcm)
 
 
 @pytest.mark.parametrize("seed", range(4))
