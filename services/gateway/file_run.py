@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import IO
 
 from fastapi import Request
@@ -20,6 +21,9 @@ from voxrelay.events import Engine
 from voxrelay.join import JoinedUtterance
 
 VANISH_LOOK_S = 1.0
+CHUNK_S = 0.8
+CHUNKS_A_HOP = 16
+BYTES_PER_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +45,44 @@ def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes
     yield from decoded(spool, max_audio_s)
 
 
-async def in_thread(pieces: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
-    """Decoding holds no event loop; a hundred pieces a hop."""
+def _long_chunks(pieces: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """As long as a stage takes at a time, twice: a decoder's frames are so short that every stage would have many times the events."""
+    rate_hz, held = 0, bytearray()
+    try:
+        for rate_hz, pcm in pieces:
+            held += pcm
+            size = int(CHUNK_S * rate_hz) * BYTES_PER_SAMPLE
+            while len(held) >= size:
+                yield rate_hz, bytes(held[:size])
+                del held[:size]
+    except Refused:
+        if held:
+            yield rate_hz, bytes(held)
+        raise
+    if held:
+        yield rate_hz, bytes(held)
 
-    def some() -> list[tuple[int, bytes]]:
+
+async def _in_thread(chunks: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
+    """Decoding holds no event loop; some chunks a hop. Raises ``Refused`` after what came before it."""
+
+    def some() -> tuple[list[tuple[int, bytes]], Refused | None]:
         taken = []
-        for piece in pieces:
-            taken.append(piece)
-            if len(taken) == 100:
-                break
-        return taken
+        try:
+            for chunk in islice(chunks, CHUNKS_A_HOP):
+                taken.append(chunk)
+        except Refused as refusal:
+            return taken, refusal
+        return taken, None
 
-    while taken := await asyncio.to_thread(some):
-        for piece in taken:
-            yield piece
+    while True:
+        taken, refusal = await asyncio.to_thread(some)
+        for chunk in taken:
+            yield chunk
+        if refusal is not None:
+            raise refusal
+        if not taken:
+            return
 
 
 async def _watch(request: Request | None) -> None:
@@ -116,7 +144,7 @@ class FileRun:
             self._session.fail("INTERNAL", "The client went away.")
 
     async def _send(self, spool: IO[bytes]) -> None:
-        async for rate_hz, pcm in in_thread(pieces_of(spool, self._hub.settings.max_audio_s)):
+        async for rate_hz, pcm in _in_thread(_long_chunks(pieces_of(spool, self._hub.settings.max_audio_s))):
             if not self._session.has_begun:
                 await self._session.begin(replace(self._asked.config, sample_rate_hz=rate_hz, channels=1, interim_results=False))
             await self._session.send_audio(pcm)
