@@ -45,7 +45,7 @@ def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes
     yield from decoded(spool, max_audio_s)
 
 
-def _long_chunks(pieces: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def long_chunks(pieces: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """As long as a stage takes at a time, twice: a decoder's frames are so short that every stage would have many times the events."""
     rate_hz, held = 0, bytearray()
     try:
@@ -63,7 +63,7 @@ def _long_chunks(pieces: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, byt
         yield rate_hz, bytes(held)
 
 
-async def _in_thread(chunks: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
+async def in_thread(chunks: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
     """Decoding holds no event loop; some chunks a hop. Raises ``Refused`` after what came before it."""
 
     def some() -> tuple[list[tuple[int, bytes]], Refused | None]:
@@ -144,7 +144,7 @@ class FileRun:
             self._session.fail("INTERNAL", "The client went away.")
 
     async def _send(self, spool: IO[bytes]) -> None:
-        async for rate_hz, pcm in _in_thread(_long_chunks(pieces_of(spool, self._hub.settings.max_audio_s))):
+        async for rate_hz, pcm in in_thread(long_chunks(pieces_of(spool, self._hub.settings.max_audio_s))):
             if not self._session.has_begun:
                 await self._session.begin(replace(self._asked.config, sample_rate_hz=rate_hz, channels=1, interim_results=False))
             await self._session.send_audio(pcm)

@@ -42,6 +42,7 @@ class SessionHub:
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = steady_time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
         self.admission = Admission(settings.max_lag_s)
+        self.told_files: dict[str, float] = {}
         self._reading = SharedReading(bus)
         GATEWAY_ROOM.set(settings.max_sessions)
         self._taken_over: dict[str, asyncio.Future[LiveSession]] = {}  # while the log is read for them

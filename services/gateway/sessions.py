@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from math import inf
 from typing import Protocol
 
 from services.gateway import trail
@@ -50,6 +51,7 @@ class Home(Protocol):
     clock: Callable[[], float]
     gate: Gate
     admission: Admission
+    told_files: dict[str, float]  # by stage, when it last told any file's session anything
 
     def drop(self, session_id: str) -> None:
         """It has left."""
@@ -357,6 +359,8 @@ class LiveSession:
         if self._closing_since is not None:
             self._closing_since = now
         self._is_answered = True
+        if self._channel.lane == "bulk":
+            self._hub.told_files[event.producer] = now
         if event.received_at and self._keeps_real_time(now):
             self._hub.admission.came(event.producer, now - event.received_at, now)
         for update in self._assembly.push(event, now):
@@ -374,9 +378,16 @@ class LiveSession:
                 self._outbox.put(update)
         if self._channel.failure is not None:
             self._outbox.put(Failed("LOG_UNAVAILABLE", "The event log does not take audio; open a new session in a moment."))
-        elif self._closing_since is not None and now - self._closing_since > self._hub.settings.stage_timeout_s:
+        elif self._closing_since is not None and now - self._closing_since > self._hub.settings.stage_timeout_s and not self._is_queued(now):
             missing = ", ".join(self._assembly.missing) or "the results"
             self._outbox.put(Failed("STAGE_TIMEOUT", f"No answer from {missing}; what it finishes later is kept under the session's id."))
+
+    def _is_queued(self, now: float) -> bool:
+        """Whether this is a file, and all it waits for is at work on other files: its turn comes."""
+        if self._assembly is None or self._channel.lane == "live" or now - self._begun_at > self._hub.settings.session_lifetime_s:
+            return False
+        missing, told = self._assembly.missing, self._hub.told_files
+        return bool(missing) and all(now - told.get(stage, -inf) <= self._hub.settings.stage_timeout_s for stage in missing)
 
     def waits_s(self, now: float) -> float:
         """How long something of this session has been due: the echo of its opening, or the words of an utterance that is over."""

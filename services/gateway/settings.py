@@ -25,7 +25,9 @@ class GatewaySettings(Settings):
     idle_s: float = Field(60.0, gt=0, description="a connection without any message for so long is closed")
     resume_s: float = Field(30.0, ge=0, description="a session whose connection broke waits for its client so long; 0: it ends at once")
     join_wait_s: float = Field(1.5, ge=0, description="how long a final waits for its speaker and attributes")
-    stage_timeout_s: float = Field(30.0, gt=0, description="how long a closed session waits for a stage's next word before it fails naming it")
+    stage_timeout_s: float = Field(
+        30.0, gt=0, description="how long a closed session waits for a stage's next word, a file for its next word to any file, before it fails naming it"
+    )
     max_file_bytes: int = Field(500 * 1024 * 1024, ge=1, description="largest file taken")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="largest body of a request that is no file: JSON, forms without one")
     max_audio_s: float = Field(4 * 3600.0, gt=0, description="longest audio taken from a file or container")

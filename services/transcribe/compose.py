@@ -10,7 +10,7 @@ import numpy as np
 from services.transcribe.engine import ENGINES, EXTRAS, Advance, StreamOptions, Transcriber
 from services.transcribe.rpc import add
 from services.transcribe.settings import TranscribeSettings
-from services.transcribe.stage import TranscribeStage
+from services.transcribe.stage import AT_ONCE_S, TranscribeStage
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.engines import EngineUnusable, load
 from voxrelay.events import Lane
@@ -22,6 +22,8 @@ from voxrelay.settings import PlatformSettings, load_settings
 from voxrelay.topology import TRANSCRIBE
 
 RECOMMENDED = {"faster-whisper": "faster-whisper-small", "sherpa-onnx": "zipformer-en"}  # the model an engine takes where no other is named
+
+TYPICAL_UTTERANCE_S = 8.0
 
 
 def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSettings) -> dict[str, Any]:
@@ -79,9 +81,10 @@ def compose(platform: PlatformSettings) -> Service:
     settings = load_settings(TranscribeSettings)
     configured = configured_transcriber(platform, settings)
     slot = EngineSlot("transcribe", configured, partial(model, platform, settings))
+    at_once_s = max(AT_ONCE_S, settings.batch * TYPICAL_UTTERANCE_S)
 
     def make(lane: Lane) -> TranscribeStage:
-        return TranscribeStage(slot, interim_every_ms=settings.interim_every_ms, is_urgent=lane == "live")
+        return TranscribeStage(slot, interim_every_ms=settings.interim_every_ms, is_urgent=lane == "live", at_once_s=at_once_s)
 
     return Service(
         name="transcribe",

@@ -33,6 +33,7 @@ from voxrelay.utterances import UtteranceAudio, UtterancePiece
 
 SPEECH_PROBABILITY = 0.3  # a chunk below it is taken for the pause that may end the utterance
 LONGEST_DOUBT_SAMPLES = SAMPLE_RATE_HZ  # after so long a pause the utterance is taken to go on
+AT_ONCE_S = 120.0
 
 
 @dataclass(slots=True)
@@ -72,35 +73,48 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the output the engine's answer goes. ``end_sample`` is set for a final."""
+    """Where in the output the engine's answer to ``step`` goes. ``end_sample`` is set for a final."""
 
     session_id: str
     loaded: Loaded[Transcriber]
     utterance: _Utterance
+    step: Advance
     revision: int
     end_sample: int | None = None
 
 
-_Work = list[tuple[Loaded[Transcriber], Advance]]
-
-
 class TranscribeStage:
-    """One lane's stage; the transcribers in the slot are shared. ``is_urgent``: somebody waits for the results."""
+    """One lane's stage; the transcribers in the slot are shared. ``is_urgent``: somebody waits for the results.
 
-    def __init__(self, slot: EngineSupply[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True) -> None:
-        self._slot, self._is_urgent = slot, is_urgent
+    ``at_once_s`` is how much audio, about, ends in one call of an engine: the first of a long batch are told before the last are decoded.
+    """
+
+    def __init__(self, slot: EngineSupply[Transcriber], *, interim_every_ms: int = 300, is_urgent: bool = True, at_once_s: float = AT_ONCE_S) -> None:
+        self._slot, self._is_urgent, self._at_once = slot, is_urgent, int(at_once_s * SAMPLE_RATE_HZ)
         self._every = interim_every_ms * SAMPLE_RATE_HZ // 1000
         self._sessions = OpenSessions[_Session](slot)
         self._seconds = slot.seconds(TRANSCRIBE.name)
 
     def process(self, batch: Sequence[Event]) -> Iterable[Event]:
-        """All that is due in the batch goes to each engine in one call."""
+        """All that is due in the batch goes to each engine in one call, or in as few as ``at_once_s`` allows."""
         output: list[Event | _Place] = []
-        work: _Work = []
         for event in batch:
-            self._take(event, output, work)
+            self._take(event, output)
         for session_id in dict.fromkeys(event.session_id for event in batch):
-            self._follow(session_id, output, work)
+            self._follow(session_id, output)
+        asked = 0
+        try:
+            for until in _cuts(output, self._at_once):
+                part, asked = output[asked:until], until
+                yield from self._answered(part)
+        finally:  # where an engine or the log failed
+            for item in output[asked:]:
+                if isinstance(item, _Place):
+                    item.loaded.engine.discard(item.step.stream)
+        self._sessions.leave_ended()
+
+    def _answered(self, output: Sequence[Event | _Place]) -> Iterator[Event]:
+        work = [(item.loaded, item.step) for item in output if isinstance(item, _Place)]
         heard: Iterator[Hypothesis | None] = iter(())
         if work:
             with self._seconds.time():
@@ -112,7 +126,6 @@ class TranscribeStage:
                 payload = self._result(item, next(heard))
                 if payload is not None:
                     yield Event(item.session_id, payload)
-        self._sessions.leave_ended()
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
@@ -137,7 +150,7 @@ class TranscribeStage:
 
     # --- one event -------------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Event, output: list[Event | _Place], work: _Work) -> None:
+    def _take(self, event: Event, output: list[Event | _Place]) -> None:
         payload = event.payload
         if isinstance(payload, SessionOpened):
             if TRANSCRIBE.asked_as in payload.config.stages:
@@ -157,9 +170,9 @@ class TranscribeStage:
             self._end(event.session_id)
         else:
             for piece in session.audio.push(payload):
-                self._hear(event.session_id, session, payload, piece, output, work)
+                self._hear(event.session_id, session, payload, piece, output)
 
-    def _hear(self, session_id: str, session: _Session, payload: Payload, piece: UtterancePiece, output: list[Event | _Place], work: _Work) -> None:
+    def _hear(self, session_id: str, session: _Session, payload: Payload, piece: UtterancePiece, output: list[Event | _Place]) -> None:
         utterance = session.utterance
         if utterance is None:
             stream = session.loaded.engine.open(session.options, wants_interims=session.wants_interims, is_urgent=self._is_urgent)
@@ -168,12 +181,12 @@ class TranscribeStage:
         if not isinstance(payload, AudioDenoised) or payload.speech_probability >= SPEECH_PROBABILITY:
             utterance.likely = utterance.given
         if piece.ended is not None:
-            output.append(_Place(session_id, session.loaded, utterance, utterance.given // self._every + 1, piece.ended.end_sample))
-            work.append((session.loaded, utterance.step(is_last=True, surplus_samples=piece.surplus_samples)))
+            step, revision = utterance.step(is_last=True, surplus_samples=piece.surplus_samples), utterance.given // self._every + 1
+            output.append(_Place(session_id, session.loaded, utterance, step, revision, piece.ended.end_sample))
             session.utterance = None
             session.finals += 1
 
-    def _follow(self, session_id: str, output: list[Event | _Place], work: _Work) -> None:
+    def _follow(self, session_id: str, output: list[Event | _Place]) -> None:
         """Hand over what an open utterance has gathered, at most once every so much audio."""
         session = self._sessions.get(session_id)
         if session is None or session.utterance is None or session.utterance.given < session.utterance.next_interim:
@@ -182,8 +195,8 @@ class TranscribeStage:
         revision = utterance.given // self._every
         utterance.next_interim = (revision + 1) * self._every
         doubtful = min(utterance.given - utterance.likely, LONGEST_DOUBT_SAMPLES)
-        output.append(_Place(session_id, session.loaded, utterance, revision))
-        work.append((session.loaded, utterance.step(is_last=False, surplus_samples=doubtful)))
+        step = utterance.step(is_last=False, surplus_samples=doubtful)
+        output.append(_Place(session_id, session.loaded, utterance, step, revision))
 
     # --- one answer --------------------------------------------------------------------------------------------------------
 
@@ -214,6 +227,18 @@ class TranscribeStage:
             language=hypothesis.language,
             engine=place.loaded.identity,
         )
+
+
+def _cuts(output: Sequence[Event | _Place], samples_at_once: int) -> Iterator[int]:
+    """Where to cut the output, so that hardly more than so much audio ends between two cuts; its end is the last."""
+    samples = 0
+    for number, item in enumerate(output):
+        if isinstance(item, _Place) and item.step.is_last:
+            samples += item.utterance.given
+            if samples >= samples_at_once:
+                samples = 0
+                yield number + 1
+    yield len(output)
 
 
 def _options(config: SessionConfig) -> StreamOptions:

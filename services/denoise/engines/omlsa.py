@@ -89,9 +89,9 @@ def _suppress(passages: Sequence[Passage]) -> list[Float32Array]:
     for passage, start, count in zip(passages, starts, counts, strict=True):
         _cut(passage, blocks[start : start + count])
     blocks *= _WINDOW
-    spectra = np.fft.rfft(blocks.reshape(-1, WINDOW_SAMPLES), axis=1)
+    spectra: NDArray[np.complex64] = np.fft.rfft(blocks.reshape(-1, WINDOW_SAMPLES), axis=1).astype(np.complex64, copy=False)
     spectra *= _gains(passages, counts, starts, spectra.real**2 + spectra.imag**2 + LEAST_POWER)
-    blocks = np.fft.irfft(spectra, WINDOW_SAMPLES, axis=1).reshape(blocks.shape)
+    blocks = np.fft.irfft(spectra, WINDOW_SAMPLES, axis=1).astype(np.float32, copy=False).reshape(blocks.shape)
     blocks *= _WINDOW_BACK
     return [_overlap_add(passage.state, blocks[start : start + count]) for passage, start, count in zip(passages, starts, counts, strict=True)]
 
@@ -141,14 +141,16 @@ def _gains(passages: Sequence[Passage], counts: NDArray[np.int64], starts: NDArr
     log_gain += _LOG_FLOOR
     np.maximum(log_gain, _LOG_FLOOR, out=log_gain)
     log_gain *= np.concatenate([passage.strengths for passage in passages])[:, None]
-    return np.exp(log_gain, out=log_gain)
+    np.exp(log_gain, out=log_gain)
+    return log_gain
 
 
 def _spread(power: Float32Array) -> Float32Array:
     """What each bin adds to the smoothed power: a fifth of the mean with its neighbours."""
     lower = np.concatenate((power[..., :1], power[..., :-1]), axis=-1)
     upper = np.concatenate((power[..., 1:], power[..., -1:]), axis=-1)
-    return _BESIDE_SHARE * (lower + upper) + _OWN_SHARE * power
+    spread: Float32Array = _BESIDE_SHARE * (lower + upper) + _OWN_SHARE * power
+    return spread
 
 
 def _advance(state: NDArray[np.float32], power: Float32Array, spread: Float32Array, hop: NDArray[np.int64]) -> tuple[Float32Array, Float32Array]:
@@ -212,7 +214,7 @@ def _track_minima(state: NDArray[np.float32], spread: Float32Array, hop: NDArray
     if is_renewed.any():
         minimum[is_renewed] = following[is_renewed]
         following[is_renewed] = smoothed[is_renewed]
-    is_likely = (smoothed > minimum * _LIKELY_ABOVE).astype(np.float32)
+    is_likely: Float32Array = (smoothed > minimum * _LIKELY_ABOVE).astype(np.float32)
     seen *= _SEEN_SHARE
     seen += is_likely * _LIKELY_SHARE
     return is_likely

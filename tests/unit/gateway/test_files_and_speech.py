@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import av
@@ -12,8 +15,13 @@ import httpx
 import numpy as np
 import pytest
 
+from services.gateway.file_run import in_thread, long_chunks
 from services.gateway.server import GatewayServer
+from tests.unit.gateway import conftest
+from tests.unit.gateway.conftest import transcribe
 from tests.unit.gateway.test_native import RATE_HZ, _wav
+from voxrelay.errors import Refused
+from voxrelay.events import UtteranceEnded
 
 
 def _client(gateway: GatewayServer) -> httpx.Client:
@@ -115,6 +123,36 @@ def test_a_file_waits_for_all_stages_and_names_the_one_that_does_not_answer(make
         assert answer.status_code == 504
         assert "diarize" in answer.json()["error"]["message"]
         assert client.post("/api/process?diarize=false", content=_wav()).json()["utterances"][0]["speaker"] is None
+
+
+def test_a_file_waits_for_its_turn_while_a_stage_is_at_work_on_others(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(ended: UtteranceEnded, config: Any) -> Sequence[Any]:
+        time.sleep(0.6)
+        return transcribe(ended, config)
+
+    monkeypatch.setattr(conftest, "transcribe", slow)
+    gateway = make_gateway(stage_timeout_s=1.0)  # five files take three seconds
+    with _client(gateway) as client, ThreadPoolExecutor(5) as callers:
+        answers = list(callers.map(lambda _: client.post("/api/process", content=_wav()), range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+
+
+def test_what_came_before_the_damage_goes_on_the_log() -> None:
+    def pieces() -> Iterator[tuple[int, bytes]]:
+        yield from [(8_000, bytes(3_000))] * 9
+        raise Refused("TRUNCATED_AUDIO", "It breaks off.")
+
+    async def taken() -> list[tuple[int, bytes]]:
+        found = []
+        with pytest.raises(Refused, match="It breaks off"):
+            async for chunk in in_thread(long_chunks(pieces())):
+                found.append(chunk)
+        return found
+
+    found = asyncio.run(taken())
+    assert [(rate_hz, len(pcm)) for rate_hz, pcm in found] == [(8_000, 12_800), (8_000, 12_800), (8_000, 1_400)]
 
 
 # --- speech ------------------------------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
-from services.transcribe.engine import Transcriber
+from services.transcribe.engine import Advance, Hypothesis, Transcriber
 from services.transcribe.stage import TranscribeStage
 from tests.unit.transcribe.scripted import ScriptedTranscriber
 from voxrelay.audio import pcm_s16le_from_float32
+from voxrelay.errors import Unavailable
 from voxrelay.events import (
     AudioDenoised,
     Event,
@@ -140,6 +141,42 @@ def test_all_that_is_due_goes_to_the_engine_in_one_call() -> None:
     stage = TranscribeStage(slot(transcriber))
     list(stage.process([Event(session, part) for part in conversation(SessionConfig()) for session in "abc"]))
     assert transcriber.calls == [6]
+
+
+class _Failing(ScriptedTranscriber):
+    """Dies in its second call, with what it was to do in it."""
+
+    def advance(self, work: Sequence[Advance]) -> list[Hypothesis | None]:
+        if self.calls:
+            for step in work:
+                self.discard(step.stream)
+            raise Unavailable("The engine died.")
+        return super().advance(work)
+
+
+def _three_utterances() -> list[Event]:
+    payloads: list[Payload] = [SessionOpened(SessionConfig(stages=("denoise", "transcribe")))]
+    for number in range(3):
+        payloads += [UtteranceStarted(f"u{number}", 10 * number * CHUNK), *audio(10 * number, 10 * number + 10)]
+        payloads += [UtteranceEnded(f"u{number}", 10 * number * CHUNK, (10 * number + 10) * CHUNK)]
+    return [Event("s", payload) for payload in payloads]
+
+
+def test_of_a_long_batch_the_first_results_come_before_the_last_utterances_are_decoded() -> None:
+    transcriber = ScriptedTranscriber()
+    results = iter(TranscribeStage(slot(transcriber), is_urgent=False, at_once_s=1.5).process(_three_utterances()))
+    told = [next(results), next(results)]
+    assert ([event.payload.utterance_id for event in told], transcriber.calls) == (["u0", "u1"], [2])  # type: ignore[attr-defined]
+    assert [event.payload.utterance_id for event in results] == ["u2"]  # type: ignore[attr-defined]
+    assert transcriber.calls == [2, 1]
+
+
+@pytest.mark.parametrize("at_once_s", [0.5, 1.5])
+def test_what_waits_behind_a_call_that_failed_leaves_no_stream(at_once_s: float) -> None:
+    transcriber = _Failing()
+    with pytest.raises(Unavailable):
+        list(TranscribeStage(slot(transcriber), is_urgent=False, at_once_s=at_once_s).process(_three_utterances()))
+    assert not transcriber.streams
 
 
 @pytest.mark.parametrize("seed", range(8))
