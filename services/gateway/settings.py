@@ -26,7 +26,7 @@ class GatewaySettings(Settings):
     resume_s: float = Field(30.0, ge=0, description="a session whose connection broke waits for its client so long; 0: it ends at once")
     join_wait_s: float = Field(1.5, ge=0, description="how long a final waits for its speaker and attributes")
     stage_timeout_s: float = Field(
-        30.0, gt=0, description="how long a closed session waits for a stage's next word, a file for its next word to any file, before it fails naming it"
+        30.0, gt=0, description="how long a closed session waits for a stage's next word (a file: to any file) before it fails naming it"
     )
     max_file_bytes: int = Field(500 * 1024 * 1024, ge=1, description="largest file taken")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="largest body of a request that is no file: JSON, forms without one")
