@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 COMMIT_EVERY_S = 1.0
+MANY_RECORDS = 8  # in a batch: so busy a stage rests before the next, which is fuller then; a turn costs more than a few records
+REST_S = 0.005
 LOOK_FOR_IDLE_EVERY_S = 5.0
 
 Taken = tuple[Record, Event, TrackedSession]
@@ -42,7 +44,8 @@ Result = TypeVar("Result")
 class StageRunner:
     """Owns its stage: both are used by the one thread that calls ``run``.
 
-    A batch is what there is, at most ``batch_events``; ``batch_wait_s`` lies between two of them, so that more sessions share the next.
+    A batch is what there is, at most ``batch_events``. ``batch_wait_s`` lies between two of them, so that more sessions share the next, and
+    ``REST_S`` at the least where many do already.
     """
 
     def __init__(
@@ -93,8 +96,8 @@ class StageRunner:
                     records = consumer.poll(1 if self._single_until else self._batch_events, POLL_S)
                     self._turn(records)
                     back_off.succeeded()
-                    if records and self._batch_wait_s:  # after a batch, and not in the middle of one: a rebalance may come while it waits
-                        stop.wait(self._batch_wait_s)
+                    if rest_s := self._rest_s(len(records)):  # after a batch, and not in the middle of one: a rebalance may come meanwhile
+                        stop.wait(rest_s)
                 except Unavailable as error:
                     log.warning(
                         "Something the stage needs does not answer; it goes back and tries again.",
@@ -109,6 +112,11 @@ class StageRunner:
             self.is_running.clear()
             consumer.close()
             self._producer.close()
+
+    def _rest_s(self, records: int) -> float:
+        """Between a batch of so many records and the next; none behind a full one."""
+        is_busy = MANY_RECORDS <= records < self._batch_events
+        return max(self._batch_wait_s if records else 0.0, REST_S if is_busy else 0.0)
 
     # --- one turn ------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from voxrelay.bus.memory import MemoryBus
 from voxrelay.errors import Poison, Unavailable
 from voxrelay.events import AudioReceived, Event, Payload, SessionConfig, SessionEnded, SessionOpened
 from voxrelay.runner import StageRunner
+from voxrelay.runner.stage_runner import MANY_RECORDS, REST_S
 from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED, DENOISE, UTTERANCE_DETECTED, dead_letter_topic, topic_specs
 
 PARTITIONS = 2
@@ -330,11 +331,18 @@ def test_a_batch_has_its_most_and_a_wait_lies_between_two(undisturbed) -> None: 
     assert max(stage.sizes) == 7
     assert waits == [0.25] * len(stage.sizes)  # none while there is nothing
     assert_same(bus, undisturbed)
-    freely, unlimited = list[float | None](), SizedStage()
-    bus = make_bus()
-    feed_many(bus)
-    run_until_idle(bus, unlimited, freely)
-    assert (freely, len(unlimited.sizes)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("records", "most", "waits"),
+    [(MANY_RECORDS - 1, 500, []), (MANY_RECORDS, 500, [REST_S]), (2 * MANY_RECORDS, MANY_RECORDS, [])],
+    ids=["few", "many", "all it may take"],
+)
+def test_a_busy_stage_rests_so_that_its_next_batch_is_fuller(records: int, most: int, waits: list[float]) -> None:
+    bus, waited = make_bus(), list[float | None]()
+    feed(bus, "s", session_of(30)[:records])
+    run_until_idle(bus, SizedStage(), waited, batch_events=most)
+    assert waited == waits
 
 
 def test_a_session_nobody_feeds_is_ended_in_band() -> None:
