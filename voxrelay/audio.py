@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16_000
+PCM_BYTES = 2  # of a sample of pcm_s16le
 
 Float32Array = NDArray[np.float32]
 

@@ -16,6 +16,7 @@ from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession
 from services.gateway.updates import Closed, Failed, Final
+from voxrelay.audio import PCM_BYTES
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
 from voxrelay.join import JoinedUtterance
@@ -23,7 +24,6 @@ from voxrelay.join import JoinedUtterance
 VANISH_LOOK_S = 1.0
 CHUNK_S = 0.8
 CHUNKS_A_HOP = 16
-BYTES_PER_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def long_chunks(pieces: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, byte
     try:
         for rate_hz, pcm in pieces:
             held += pcm
-            size = int(CHUNK_S * rate_hz) * BYTES_PER_SAMPLE
+            size = int(CHUNK_S * rate_hz) * PCM_BYTES
             while len(held) >= size:
                 yield rate_hz, bytes(held[:size])
                 del held[:size]

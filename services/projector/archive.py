@@ -11,7 +11,7 @@ import av
 import numpy as np
 from sqlalchemy import Engine
 
-from voxrelay.audio import SAMPLE_RATE_HZ, pcm_s16le_from_float32, seconds
+from voxrelay.audio import PCM_BYTES, SAMPLE_RATE_HZ, pcm_s16le_from_float32, seconds
 from voxrelay.clock import steady_time
 from voxrelay.events import Event, SessionConfigured, SessionEnded, SessionOpened
 from voxrelay.storage import database
@@ -20,8 +20,6 @@ from voxrelay.storage.deletion import lock_sessions
 from voxrelay.storage.objects import ObjectStore, session_folder
 from voxrelay.telemetry import OBJECT_BYTES, OBJECTS
 from voxrelay.utterances import UtteranceAudio, pack_audio, unpack_audio
-
-BYTES_PER_SAMPLE = 2
 
 
 def object_name(session_id: str, utterance_id: str) -> str:
@@ -104,7 +102,7 @@ class ArchiveStage:
             for piece in session.audio.push(payload):
                 session.heard += pcm_s16le_from_float32(piece.samples)
                 if piece.ended is not None:
-                    utterance = bytes(session.heard[: len(session.heard) - BYTES_PER_SAMPLE * piece.surplus_samples])
+                    utterance = bytes(session.heard[: len(session.heard) - PCM_BYTES * piece.surplus_samples])
                     session.heard.clear()
                     if session.is_kept and utterance:
                         recordings.append(self._record(event.session_id, piece.utterance_id, utterance))
@@ -112,7 +110,7 @@ class ArchiveStage:
     def _record(self, session_id: str, utterance_id: str, pcm_s16le: bytes) -> _Recording:
         content = flac(pcm_s16le)
         upload = self._uploads.submit(self._objects.put, object_name(session_id, utterance_id), content)
-        return _Recording(session_id, utterance_id, content, seconds(len(pcm_s16le) // BYTES_PER_SAMPLE), upload)
+        return _Recording(session_id, utterance_id, content, seconds(len(pcm_s16le) // PCM_BYTES), upload)
 
     def _keep(self, recordings: Sequence[_Recording]) -> None:
         now = self._clock()

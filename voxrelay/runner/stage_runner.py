@@ -114,7 +114,7 @@ class StageRunner:
             self._producer.close()
 
     def _rest_s(self, records: int) -> float:
-        """Between a batch of so many records and the next; none behind a full one."""
+        """Between a batch of so many records and the next. A stage that found more than it may take has no time for it."""
         is_busy = MANY_RECORDS <= records < self._batch_events
         return max(self._batch_wait_s if records else 0.0, REST_S if is_busy else 0.0)
 
