@@ -37,7 +37,7 @@ def test_cleaned_audio_and_utterances_come_back(enhancement: Any) -> None:
     assert [utterance.utterance_id for utterance in answer.utterances] == ["u1", "u2"]
     first, second = answer.utterances
     assert first.start_sample < 0.8 * 16_000 < first.end_sample < second.start_sample < 2.8 * 16_000 < second.end_sample < 5 * 16_000
-    assert (answer.engine.name, answer.engine.version) == ("omlsa", "1")
+    assert (answer.engine.name, answer.engine.version) == ("omlsa", "2")
 
 
 def test_no_suppression_gives_the_audio_back(enhancement: Any) -> None:
