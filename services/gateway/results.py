@@ -1,7 +1,8 @@
 """What comes back: one thread reads the result partitions this gateway owns and hands events of its sessions to the event loop.
 
 A consumer group (``gateway``) decides who owns which partition number; it carries no data. The records themselves come through a second consumer,
-assigned by hand to owned and draining partitions: a partition taken away is read until its last session here has ended.
+assigned by hand to owned and draining partitions: a partition taken away is read until its last session here has ended. Each lane has
+such a consumer of its own: a broker looks into every partition a consumer reads each time that one of them has something.
 """
 
 from __future__ import annotations
@@ -81,27 +82,27 @@ class ResultReader:
                 self._stop.wait(OUTAGE_PAUSE_S)
         else:
             return
-        reader: Consumer | None = None
+        readers: list[Consumer] = []
         looked = 0.0
         while not self._stop.is_set():
             try:
                 if time.monotonic() >= looked + (LOOK_SOON_S if self._is_awaited.is_set() else LOOK_AT_GROUP_EVERY_S):
                     self._is_awaited.clear()
                     looked = time.monotonic()
-                    group.poll(1, 0.0 if reader else POLL_S)
-                    reader = self._follow(group, reader)
-                if reader is not None:
-                    self._take(reader)
+                    group.poll(1, 0.0 if readers else POLL_S)
+                    readers = self._follow(group, readers)
+                for number, reader in enumerate(readers):
+                    self._take(reader, 0.0 if number else POLL_S)  # files can wait so long, and live sessions cannot
             except Unavailable as error:
                 log.warning("The log does not answer.", extra=fields(reason=str(error)))
                 self._stop.wait(OUTAGE_PAUSE_S)
-        if reader is not None:
+        for reader in readers:
             reader.close()
         group.close()
 
-    def _take(self, reader: Consumer) -> None:
+    def _take(self, reader: Consumer, wait_s: float) -> None:
         events = []
-        for record in reader.poll(500, POLL_S):
+        for record in reader.poll(500, wait_s):
             self._positions[record.source] = record.offset + 1
             if not self._is_mine(record.key.decode(errors="replace")):
                 continue
@@ -112,8 +113,8 @@ class ResultReader:
         if events:
             self._deliver(events)
 
-    def _follow(self, group: Consumer, reader: Consumer | None) -> Consumer | None:
-        """The reader for what is owned or still in use now; the same one if nothing changed."""
+    def _follow(self, group: Consumer, readers: list[Consumer]) -> list[Consumer]:
+        """The readers, live lane first, for what is owned or still in use now; the same ones if nothing changed."""
         wanted = self._owned | set(self._in_use())
         sources = {TopicPartition(t.name(lane), number) for t in GATEWAY_READS for lane in LANES if lane in t.lanes for number in wanted}
         # Nothing is read through the group; its offsets move on so that nobody keeps records for it.
@@ -122,14 +123,16 @@ class ResultReader:
         )
         if sources == set(self._positions):
             self.ready = frozenset(self._owned)
-            return reader
+            return readers
         self.ready = frozenset(self._owned & {source.partition for source in self._positions})
         new = sources - set(self._positions)
         ends = {source: end for source, (_, end) in self._bus.offsets(new).items()}
         self._positions = {source: self._positions[source] for source in sources & set(self._positions)} | ends
-        if reader is not None:
+        for reader in readers:
             reader.close()
-        fresh = self._bus.read(self._positions) if self._positions else None
+        names = [{topic.name(lane) for topic in GATEWAY_READS if lane in topic.lanes} for lane in LANES]
+        starts = [{source: at for source, at in self._positions.items() if source.topic in of_lane} for of_lane in names]
+        fresh = [self._bus.read(of_lane) for of_lane in starts if of_lane]
         self.ready = frozenset(self._owned)
         self.reading = frozenset(source.partition for source in self._positions)
         group.pause([TopicPartition(self._ownership_topic, number) for number in self._owned])
