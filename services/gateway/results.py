@@ -116,7 +116,8 @@ class ResultReader:
     def _follow(self, group: Consumer, readers: list[Consumer]) -> list[Consumer]:
         """The readers, live lane first, for what is owned or still in use now; the same ones if nothing changed."""
         wanted = self._owned | set(self._in_use())
-        sources = {TopicPartition(t.name(lane), number) for t in GATEWAY_READS for lane in LANES if lane in t.lanes for number in wanted}
+        of_lanes = [{TopicPartition(t.name(lane), number) for t in GATEWAY_READS if lane in t.lanes for number in wanted} for lane in LANES]
+        sources = set().union(*of_lanes)
         # Nothing is read through the group; its offsets move on so that nobody keeps records for it.
         group.commit(
             {source: at for source, at in self._positions.items() if source.topic == self._ownership_topic and source.partition in self._owned}
@@ -130,9 +131,7 @@ class ResultReader:
         self._positions = {source: self._positions[source] for source in sources & set(self._positions)} | ends
         for reader in readers:
             reader.close()
-        names = [{topic.name(lane) for topic in GATEWAY_READS if lane in topic.lanes} for lane in LANES]
-        starts = [{source: at for source, at in self._positions.items() if source.topic in of_lane} for of_lane in names]
-        fresh = [self._bus.read(of_lane) for of_lane in starts if of_lane]
+        fresh = [self._bus.read({source: self._positions[source] for source in of_lane}) for of_lane in of_lanes if of_lane]
         self.ready = frozenset(self._owned)
         self.reading = frozenset(source.partition for source in self._positions)
         group.pause([TopicPartition(self._ownership_topic, number) for number in self._owned])

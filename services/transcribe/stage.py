@@ -33,7 +33,7 @@ from voxrelay.utterances import UtteranceAudio, UtterancePiece
 
 SPEECH_PROBABILITY = 0.3  # a chunk below it is taken for the pause that may end the utterance
 LONGEST_DOUBT_SAMPLES = SAMPLE_RATE_HZ  # after so long a pause the utterance is taken to go on
-AT_ONCE_S = 120.0
+AT_ONCE_S = 120.0  # some twelve seconds of work for the bundled engine, far below what a gateway waits for a word
 
 
 @dataclass(slots=True)

@@ -331,6 +331,11 @@ def test_a_batch_has_its_most_and_a_wait_lies_between_two(undisturbed) -> None: 
     assert max(stage.sizes) == 7
     assert waits == [0.25] * len(stage.sizes)  # none while there is nothing
     assert_same(bus, undisturbed)
+    freely, unlimited = list[float | None](), SizedStage()
+    bus = make_bus()
+    feed_many(bus)
+    run_until_idle(bus, unlimited, freely)
+    assert (freely, len(unlimited.sizes)) == ([REST_S], 1)
 
 
 @pytest.mark.parametrize(
