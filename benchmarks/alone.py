@@ -78,7 +78,7 @@ def embedded() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def relay(kafka: Mapping[str, str], hops: int) -> Iterator[tuple[int, int]]:
+def relay(kafka: Mapping[str, str], hops: int, partitions: int = 8) -> Iterator[tuple[int, int]]:
     """The bare relay (``benchmarks.relay``) over this broker: its port and process."""
-    with program(["benchmarks.relay", str(hops)], kafka) as (port, pid):
+    with program(["benchmarks.relay", str(hops), str(partitions)], kafka) as (port, pid):
         yield int(port), pid

@@ -1,11 +1,12 @@
 """What the platform adds to an engine's time, from the socket to the result message: p50, p95, p99.
 
-    python -m benchmarks.overhead [--sessions 50] [--seconds 20] [--warm-up 20] [--mode kafka|embedded|both]
+    python -m benchmarks.overhead [--sessions 50] [--seconds 20] [--warm-up 20] [--partitions 2] [--mode kafka|embedded|both]
 
 Pass-through engines (``benchmarks.passthrough``): every chunk of 100 ms gives one interim message that says how much audio it covers. Latency is
 from sending a chunk to receiving the message that covers it. Over Kafka everything (a broker of its own, gateway, both stages, this client) shares
 the machine; the stages are processes of their own. Its peer is a bare relay through the same broker with as many hops (``benchmarks.relay``).
-A broker needs about half a minute of load before it is fast, hence the warm-up.
+A broker needs about half a minute of load before it is fast, hence the warm-up. A partition of a topic is a request to the broker, so there are no
+more of them than the two cores have replicas for.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--warm-up", type=float, default=20.0)
+    parser.add_argument("--partitions", type=int, default=2, help="of every topic, the relay's too")
     parser.add_argument("--mode", choices=["kafka", "embedded", "both"], default="both")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -144,11 +146,12 @@ def main() -> None:
 
     if arguments.mode in ("kafka", "both"):
         with alone.broker("overhead") as kafka:
-            with alone.stack("overhead", kafka, ("gateway", *MODULES), modules=MODULES) as running:
+            settings = {"VOXRELAY_PARTITIONS": str(arguments.partitions)}
+            with alone.stack("overhead", kafka, ("gateway", *MODULES), settings, MODULES) as running:
                 pids = {name: running.pid(name) for name in ("gateway", *MODULES)} | {"broker": alone.broker_pid("overhead"), "client": os.getpid()}
                 for sessions in arguments.sessions:
                     take("Kafka", sessions, *asyncio.run(measure(running.url, sessions, arguments.warm_up, arguments.seconds, pids)))
-            with alone.relay(kafka, HOPS) as (port, _):
+            with alone.relay(kafka, HOPS, arguments.partitions) as (port, _):
                 for sessions in arguments.sessions:
                     take("bare relay", sessions, asyncio.run(measure_relay(f"ws://127.0.0.1:{port}", sessions, arguments.warm_up, arguments.seconds)))
     if arguments.mode in ("embedded", "both"):
@@ -158,7 +161,7 @@ def main() -> None:
     print_table(
         "Socket to result message, pass-through engines", ("bus", "sessions", "chunks", "p50 ms", "p95 ms", "p99 ms"), [_row(r) for r in rows]
     )
-    write_json("overhead", {"rows": rows})
+    write_json("overhead", {"partitions": arguments.partitions, "rows": rows})
     write_percentiles("overhead", "Socket to result message, pass-through engines", "ms", seen)
 
 

@@ -38,7 +38,7 @@ class BatchSpans:
             session.sent_traceparent = self._continue(session.traceparent, session.session_id).traceparent
 
     def end(self, at: float) -> None:
-        """All of it is stored or acknowledged."""
+        """All of it is stored, or its results are on their way to the log."""
         if not self._spans:
             return
         attributes = {"messaging.batch.message_count": self._events, "voxrelay.lane": self._lane}

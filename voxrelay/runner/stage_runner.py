@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1
 COMMIT_EVERY_S = 1.0
 MANY_RECORDS = 8  # in a batch: so busy a stage rests before the next, which is fuller then; a turn costs more than a few records
-REST_S = 0.005
+REST_S = 0.002
+LINGER_MS = 1.0  # the results of a batch go to the broker together: one request a partition, not one a result
 LOOK_FOR_IDLE_EVERY_S = 5.0
 
 Taken = tuple[Record, Event, TrackedSession]
@@ -64,10 +65,12 @@ class StageRunner:
         self._bus, self._node, self._lane, self._stage = bus, node, lane, stage
         self._checkpoint_every, self._session_idle_s, self._clock = checkpoint_every, session_idle_s, clock
         self._batch_events, self._batch_wait_s = batch_events, batch_wait_s
-        self._producer = bus.producer()
+        self._producer = bus.producer(linger_ms=LINGER_MS)
         self._inlet = Inlet(node.name, lane, self._producer)
         self._checkpoints = CheckpointLog(bus, self._producer, checkpoint_topic(node, lane))
         self._partitions: dict[TopicPartition, TrackedPartition] = {}
+        self._on_its_way: Sequence[Taken] = ()  # the batch before, whose results the log may not have acknowledged yet
+        self._is_settled = True  # nothing was sent since the log was last waited for
         self._unacknowledged: list[tuple[TopicPartition, TrackedSession, Checkpoint]] = []
         self._single_until: dict[TopicPartition, int] = {}  # records to try one by one, to find a poison that gave no name
         self._routes = {
@@ -121,13 +124,30 @@ class StageRunner:
     # --- one turn ------------------------------------------------------------------------------------------------------
 
     def _turn(self, records: Sequence[Record]) -> None:
+        """Settle the batch before, whose results were acknowledged while this one was waited for; then publish this one's."""
         now = self._clock()
+        records = [record for record in records if record.source in self._partitions]  # a rebalance may have come between
+        self._measures.polled(records)
+        for record in records:
+            partition = self._partitions[record.source]
+            if partition.position is None:
+                partition.position = record.offset
         if self._doubt is not None:
             doubt, self._doubt = self._doubt, None
             raise doubt
-        self._resend()
-        records = [record for record in records if record.source in self._partitions]  # a rebalance may have come between
-        self._measures.polled(records)
+        self._settle()
+        if now >= self._next_commit:
+            self._next_commit = now + COMMIT_EVERY_S
+            self._commit(now)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_FOR_IDLE_EVERY_S
+            self._expire(now)
+        if records:
+            self._handle(records, now)
+        self._measures.handled(records, self._consumer, now)
+
+    def _handle(self, records: Sequence[Record], now: float) -> None:
+        self._is_settled = False
         taken = [item for record, event in self._inlet.open(records) if (item := self._take(record, event, now)) is not None]
         for source, offset in {record.source: record.offset for record in records}.items():
             self._partitions[source].position = offset + 1
@@ -139,23 +159,23 @@ class StageRunner:
             except Poison as poison:
                 self._isolate(taken, poison)
                 return
-        if records or self._unacknowledged:
-            self._producer.flush()
-            self._acknowledge()
-        if taken:
-            self._save(taken)
+            self._on_its_way = taken
         if self._spans is not None:
             self._spans.end(self._clock())
             self._spans = None
         if self._single_until:
             self._narrow(records)
-        self._measures.handled(records, self._consumer, now)
-        if now >= self._next_look:
-            self._next_look = now + LOOK_FOR_IDLE_EVERY_S
-            self._expire(now)
-        if now >= self._next_commit:
-            self._next_commit = now + COMMIT_EVERY_S
-            self._commit(now)
+
+    def _settle(self) -> None:
+        """Wait until the log has all that was sent; then the checkpoints sent before count, and those that are due are sent."""
+        self._resend()
+        if self._is_settled and not self._unacknowledged:
+            return
+        self._producer.flush()
+        self._is_settled = True
+        self._acknowledge()
+        on_its_way, self._on_its_way = self._on_its_way, ()
+        self._save(on_its_way)
 
     def _take(self, record: Record, event: Event, now: float) -> Taken | None:
         partition = self._partitions[record.source]
@@ -251,6 +271,7 @@ class StageRunner:
     def _rewind(self) -> None:
         """Restore every session from its newest checkpoint and read again from there; what it publishes again is known by its ids."""
         REWINDS.labels(self._node.name, self._lane).inc()
+        self._on_its_way = ()
         for source, partition in self._partitions.items():
             mark = partition.rewind_mark()
             for session in list(partition.sessions.values()):
@@ -309,6 +330,7 @@ class StageRunner:
         event_id = f"{session.session_id}/gateway/{sequence}"
         end = Event(session.session_id, SessionEnded("vanished"), "gateway", sequence, event_id, now, now, session.traceparent)
         key, value, headers = codec.encode(end, AUDIO_RECEIVED.encoding)
+        self._is_settled = False
         self._producer.send(AUDIO_RECEIVED.name(self._lane), key, value, headers)
 
     # --- Rebalance ---------------------------------------------------------------------------------------------------------
@@ -388,11 +410,10 @@ class StageRunner:
             self._single_until.pop(source, None)
         gone = set(sources)
         self._unacknowledged = [item for item in self._unacknowledged if item[0] not in gone]
+        self._on_its_way = [item for item in self._on_its_way if item[0].source not in gone]
 
     def _hand_over(self, sources: Sequence[TopicPartition]) -> None:
-        self._resend()
-        self._producer.flush()
-        self._acknowledge()
+        self._settle()
         for source in sources:
             partition = self._partitions.get(source, TrackedPartition())
             for session in partition.sessions.values():
