@@ -70,11 +70,14 @@ async def stream(url: str, pcm_s16le: bytes, sample_rate_hz: int, speed: float =
             await connection.send(json.dumps({"type": "close_stream"}))
 
         sending = asyncio.create_task(send())
-        async for text in connection:
-            heard.messages.append(json.loads(text))
-            if heard.messages[-1]["type"] in ("closed", "error"):
-                break
-        if heard.of("error"):
+        try:
+            async for text in connection:
+                heard.messages.append(json.loads(text))
+                if heard.messages[-1]["type"] in ("closed", "error"):
+                    break
+            if not heard.of("error"):
+                await sending
+        finally:  # a connection that broke has broken for the sender, too
             sending.cancel()
-        await asyncio.gather(sending, return_exceptions=bool(heard.of("error")))
+            await asyncio.gather(sending, return_exceptions=True)
     return heard
