@@ -10,6 +10,7 @@ LONGEST_SENTENCE = 300  # characters: about 20 s, so that the first audio comes 
 _SPEAKER = re.compile(r"^[ \t]*speaker[ \t]+(\d{1,3})[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+|(?:(?<=[。！？])|(?<=[。！？][”’」』）]))(?![。！？”’」』）])\s*|\n\s*\n")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"'“‘])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|cf|[B-HJ-Z])\.$")  # "so do I." ends a sentence
+ABBREVIATION_REACH = len("Prof.") + 1  # the longest, and what stands before it
 _BREAK = re.compile(r"(?<=[,;:—–])\s+")
 
 
@@ -52,7 +53,8 @@ def sentences(text: str) -> Iterator[str]:
 def _ends(text: str) -> Iterator[re.Match[str]]:
     start = 0
     for end in _SENTENCE_END.finditer(text):
-        if _ABBREVIATION.search(text, start, end.start()) and end[0].count("\n") < 2:
+        before = text[max(start, end.start() - ABBREVIATION_REACH) : end.start()]
+        if _ABBREVIATION.search(before) and end[0].count("\n") < 2:
             continue
         yield end
         start = end.end()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voxrelay.script import LONGEST_SENTENCE, ScriptReader, Turn, sentences, turns
@@ -15,6 +15,7 @@ def _words(said: list[Turn]) -> list[tuple[int, str]]:
 
 
 @given(st.lists(PARTS, max_size=40).map("".join), st.integers(1, 9))
+@example("。Dr.\nHello", 1)  # an abbreviation right behind an end without a blank
 def test_the_same_words_by_the_same_speakers_wherever_it_is_cut(script: str, step: int) -> None:
     reader = ScriptReader()
     said = [turn for start in range(0, len(script), step) for turn in reader.add(script[start : start + step])] + reader.flush()
