@@ -70,7 +70,6 @@ class StageRunner:
         self._checkpoints = CheckpointLog(bus, self._producer, checkpoint_topic(node, lane))
         self._partitions: dict[TopicPartition, TrackedPartition] = {}
         self._on_its_way: Sequence[Taken] = ()  # the batch before, whose results the log may not have acknowledged yet
-        self._is_settled = True  # nothing was sent since the log was last waited for
         self._unacknowledged: list[tuple[TopicPartition, TrackedSession, Checkpoint]] = []
         self._single_until: dict[TopicPartition, int] = {}  # records to try one by one, to find a poison that gave no name
         self._routes = {
@@ -147,7 +146,6 @@ class StageRunner:
         self._measures.handled(records, self._consumer, now)
 
     def _handle(self, records: Sequence[Record], now: float) -> None:
-        self._is_settled = False
         taken = [item for record, event in self._inlet.open(records) if (item := self._take(record, event, now)) is not None]
         for source, offset in {record.source: record.offset for record in records}.items():
             self._partitions[source].position = offset + 1
@@ -169,10 +167,7 @@ class StageRunner:
     def _settle(self) -> None:
         """Wait until the log has all that was sent; then the checkpoints sent before count, and those that are due are sent."""
         self._resend()
-        if self._is_settled and not self._unacknowledged:
-            return
         self._producer.flush()
-        self._is_settled = True
         self._acknowledge()
         on_its_way, self._on_its_way = self._on_its_way, ()
         self._save(on_its_way)
@@ -330,7 +325,6 @@ class StageRunner:
         event_id = f"{session.session_id}/gateway/{sequence}"
         end = Event(session.session_id, SessionEnded("vanished"), "gateway", sequence, event_id, now, now, session.traceparent)
         key, value, headers = codec.encode(end, AUDIO_RECEIVED.encoding)
-        self._is_settled = False
         self._producer.send(AUDIO_RECEIVED.name(self._lane), key, value, headers)
 
     # --- Rebalance ---------------------------------------------------------------------------------------------------------
