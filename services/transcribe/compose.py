@@ -42,6 +42,7 @@ def options_of(engine: str, platform: PlatformSettings, settings: TranscribeSett
     return {
         "workers": settings.workers,
         "followed": settings.followed,
+        "words": settings.words,
         "beam_hmms": settings.beam_hmms,
         "boost": settings.boost,
         "vocabularies": settings.vocabularies,

@@ -68,14 +68,17 @@ class _Stream:
 
 
 class PocketsphinxTranscriber:
-    """``workers`` processes, each following up to ``followed`` utterances (95 MB a followed one, and one more)."""
+    """``workers`` processes, each following up to ``followed`` utterances (55 MB a followed one, and one more)."""
 
     languages = (LANGUAGE,)
 
-    def __init__(self, workers: int = 1, followed: int = 2, beam_hmms: int = 3000, boost: float = 30.0, vocabularies: int = 1) -> None:
+    def __init__(
+        self, workers: int = 1, followed: int = 2, words: int = 20_000, beam_hmms: int = 3000, boost: float = 30.0, vocabularies: int = 1
+    ) -> None:
         """Raises ``WorkerFailed`` when the model cannot be read."""
         self.engine = Engine("pocketsphinx", version("pocketsphinx"), _model_digest())
-        self._workers = Workers(DECODING, workers, TIMEOUT_S, followed=followed, beam_hmms=beam_hmms, boost=boost, vocabularies=vocabularies)
+        options = {"followed": followed, "words": words, "beam_hmms": beam_hmms, "boost": boost, "vocabularies": vocabularies}
+        self._workers = Workers(DECODING, workers, TIMEOUT_S, **options)
         self._dispatch = Dispatch(self._workers)
         self._lock = Lock()
         self._numbers = count(1)

@@ -54,5 +54,5 @@ def cards(eval_data: Path) -> Float32Array:
 
 @pytest.fixture(scope="session")
 def sherburn(eval_data: Path) -> Float32Array:
-    """3 s, "sherburn run his eye slow ..."; the bundled dictionary does not have the name."""
+    """3 s, "sherburn run his eye slow ..."; the bundled engine does not listen for the name."""
     return read_speech(eval_data / "asr/librispeech-test-other/3005-163389-0003.flac")[:48_000]
