@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-LINGER_MS = 2
+LINGER_MS = 5
 
 
 class Relay:

@@ -11,7 +11,7 @@ from benchmarks.scaling.simulation import Step, Work
 
 MEASURED = Path(__file__).with_name("measured.json")
 CHUNKS_A_SECOND = 10
-LINGER_S, STAGE_LINGER_S = 0.002, 0.001  # of the gateway's producer and a stage's
+LINGER_S, STAGE_LINGER_S = 0.005, 0.001  # of the gateway's producer and a stage's
 ROUTE = (
     *(Step("client"), Step("gateway"), Step("broker", LINGER_S), Step("denoise"), Step("broker", STAGE_LINGER_S)),
     *(Step("transcribe"), Step("broker", STAGE_LINGER_S), Step("gateway"), Step("client")),

@@ -45,7 +45,7 @@ class GatewaySettings(Settings):
     grpc_keepalive_s: float = Field(30.0, ge=1, description="a gRPC connection without traffic is asked so often whether it lives")
     grpc_connection_age_s: float = Field(0.0, ge=0, description="then a gRPC client is told to connect anew (running calls finish); 0: never")
     grpc_compression: Literal["none", "gzip", "deflate"] = Field("none", description="of gRPC answers; requests may be compressed in any case")
-    linger_ms: float = Field(2.0, ge=0, le=100, description="the producer gathers records for so long: fewer, larger requests to the broker")
+    linger_ms: float = Field(5.0, ge=0, le=100, description="the producer gathers records for so long: fewer, larger requests to the broker")
     allowed_internal_hosts: tuple[str, ...] = Field(
         (), description="hosts, as URLs write them, that files are fetched from and results posted to although they lie in an internal network"
     )
