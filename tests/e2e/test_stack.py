@@ -22,7 +22,7 @@ from local_services.stack import Stack
 
 from services.projector.archive import object_name
 from tests.e2e.collector import Collector
-from tests.e2e.streaming import Heard, stream
+from tests.e2e.streaming import Heard, pcm_of, stream
 from voxrelay.bus.api import Record, TopicPartition
 from voxrelay.bus.kafka import KafkaBus
 from voxrelay.storage import database
