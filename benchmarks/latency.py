@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -119,6 +120,8 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the evaluation speech")
     arguments = parser.parse_args()
+    if arguments.mode != "embedded" and "VOXRELAY_KAFKA_BOOTSTRAP" not in os.environ:
+        parser.error("VOXRELAY_KAFKA_BOOTSTRAP is not set. Start the services first (scripts/services start), or measure with --mode embedded.")
     sys.path.insert(0, str(REPOSITORY / "scripts"))
     folder = arguments.data / "asr" / "librispeech-test-other"
     calls = [read_pcm(folder / name) for name in CLIPS if (folder / name).is_file()]
