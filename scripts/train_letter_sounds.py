@@ -16,12 +16,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import pocketsphinx
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from services.transcribe.engines.letter_sounds import MOST_CONTEXT, LetterSounds, context_of  # noqa: E402  # after the path is set
+from services.transcribe.engines.pocketsphinx_dictionary import entries  # noqa: E402
 
 TARGET = ROOT / "services" / "transcribe" / "engines" / "letter_sounds.txt"
 ITERATIONS = 4
@@ -33,11 +32,9 @@ Pronunciation = tuple[str, ...]
 
 def dictionary_words() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Words and phones of the bundled dictionary, in its order; alternates (``the(2)``) are left out."""
-    with open(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict"), encoding="utf-8") as lines:
-        for line in lines:
-            word, *phones = line.split()
-            if phones and "(" not in word:
-                yield word, tuple(phones)
+    for entry, phones in entries():
+        if phones and "(" not in entry:
+            yield entry, tuple(phones.split())
 
 
 def align(word: str, phones: Pronunciation, costs: Costs, unseen: float) -> list[str] | None:
