@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from voxrelay.audio import PCM_BYTES, SAMPLE_RATE_HZ, pcm_s16le_from_float32, seconds
 from voxrelay.clock import steady_time
-from voxrelay.events import Event, SessionConfigured, SessionEnded, SessionOpened
+from voxrelay.events import Event, Payload, SessionConfigured, SessionEnded, SessionOpened
 from voxrelay.storage import database
 from voxrelay.storage.database import answering, upsert
 from voxrelay.storage.deletion import lock_sessions
@@ -40,9 +40,29 @@ def flac(pcm_s16le: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Session:
-    audio: UtteranceAudio
-    is_kept: bool
+    """``audio`` is None while the caller wants none kept: then none is held for a moment either."""
+
+    audio: UtteranceAudio | None
     heard: bytearray = field(default_factory=bytearray)  # pcm_s16le of the open utterance
+
+    def keep(self, is_wanted: bool) -> None:
+        """In force for the audio after it."""
+        if is_wanted != (self.audio is not None):
+            self.audio = UtteranceAudio() if is_wanted else None
+            self.heard.clear()
+
+    def push(self, payload: Payload) -> tuple[str, bytes] | None:
+        """Name and pcm_s16le of the utterance this ends, unless its beginning was said while no audio was to be kept."""
+        found = None
+        for piece in self.audio.push(payload) if self.audio is not None else ():
+            self.heard += pcm_s16le_from_float32(piece.samples)
+            if piece.ended is not None:
+                heard_from = piece.start_sample + piece.samples.size - len(self.heard) // PCM_BYTES
+                utterance = bytes(self.heard[: len(self.heard) - PCM_BYTES * piece.surplus_samples])
+                self.heard.clear()
+                if utterance and heard_from <= piece.utterance_start_sample:
+                    found = piece.utterance_id, utterance
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +96,14 @@ class ArchiveStage:
 
     def snapshot(self, session_id: str) -> bytes | None:
         session = self._sessions.get(session_id)
-        if session is None or not session.audio.is_between:
+        if session is None:
             return None
-        return bytes([session.is_kept]) + pack_audio(session.audio)
+        if session.audio is None:
+            return b"\0"
+        return b"\1" + pack_audio(session.audio) if session.audio.is_between else None
 
     def restore(self, session_id: str, state: bytes) -> None:
-        self._sessions[session_id] = _Session(unpack_audio(state[1:]), bool(state[0]))
+        self._sessions[session_id] = _Session(unpack_audio(state[1:]) if state[0] else None)
 
     def forget(self, session_id: str) -> None:
         self._sessions.pop(session_id, None)
@@ -89,23 +111,17 @@ class ArchiveStage:
     def _take(self, event: Event, recordings: list[_Recording]) -> None:
         payload = event.payload
         if isinstance(payload, SessionOpened):
-            self._sessions[event.session_id] = _Session(UtteranceAudio(), payload.config.keep_audio)
+            self._sessions[event.session_id] = _Session(UtteranceAudio() if payload.config.keep_audio else None)
             return
         session = self._sessions.get(event.session_id)
         if session is None:
             return
         if isinstance(payload, SessionConfigured):
-            session.is_kept = payload.config.keep_audio
+            session.keep(payload.config.keep_audio)
         elif isinstance(payload, SessionEnded):
             self.forget(event.session_id)
-        else:
-            for piece in session.audio.push(payload):
-                session.heard += pcm_s16le_from_float32(piece.samples)
-                if piece.ended is not None:
-                    utterance = bytes(session.heard[: len(session.heard) - PCM_BYTES * piece.surplus_samples])
-                    session.heard.clear()
-                    if session.is_kept and utterance:
-                        recordings.append(self._record(event.session_id, piece.utterance_id, utterance))
+        elif (ended := session.push(payload)) is not None:
+            recordings.append(self._record(event.session_id, *ended))
 
     def _record(self, session_id: str, utterance_id: str, pcm_s16le: bytes) -> _Recording:
         content = flac(pcm_s16le)

@@ -15,7 +15,17 @@ from sqlalchemy import Engine, select
 
 from services.projector.archive import ArchiveStage, flac, object_name
 from voxrelay.errors import Unavailable
-from voxrelay.events import AudioDenoised, Event, Payload, SessionConfig, SessionEnded, SessionOpened, UtteranceEnded, UtteranceStarted
+from voxrelay.events import (
+    AudioDenoised,
+    Event,
+    Payload,
+    SessionConfig,
+    SessionConfigured,
+    SessionEnded,
+    SessionOpened,
+    UtteranceEnded,
+    UtteranceStarted,
+)
 from voxrelay.storage import database
 from voxrelay.storage.migrations import migrate
 from voxrelay.storage.objects import ObjectStore
@@ -102,6 +112,56 @@ def test_a_session_that_keeps_no_audio_leaves_none(engine: Engine, uploads: Thre
     list(stage.process([Event("s", payload) for payload in _session(_pcm(4.0), SessionConfig(keep_audio=False))]))
     assert objects.list("sessions") == []
     assert stage.snapshot("s") is None
+
+
+@pytest.mark.parametrize(
+    ("first", "changes", "kept"),
+    [
+        (False, {}, []),
+        (True, {}, ["u1", "u2"]),
+        (True, {3: False}, []),  # before u1 is announced
+        (True, {12: False}, []),  # within u1
+        (False, {3: True}, ["u1", "u2"]),
+        (False, {8: True}, ["u2"]),  # u1 has begun, and is announced later
+        (False, {12: True}, ["u2"]),  # within u1
+        (True, {12: False, 16: True}, ["u2"]),
+        (True, {26: False}, ["u1"]),  # between the two
+    ],
+)
+def test_only_utterances_said_while_audio_is_kept_are_kept(
+    engine: Engine, uploads: ThreadPoolExecutor, first: bool, changes: dict[int, bool], kept: list[str]
+) -> None:
+    pcm = _pcm(4.0)
+    payloads = _session(pcm, SessionConfig(keep_audio=first))
+    for chunk, is_kept in sorted(changes.items(), reverse=True):
+        at = next(i for i, each in enumerate(payloads) if isinstance(each, AudioDenoised) and each.start_sample == chunk * CHUNK)
+        payloads.insert(at, SessionConfigured(SessionConfig(keep_audio=is_kept)))
+    events = [Event("s", payload) for payload in payloads]
+    for restarts_at in (None, *range(1, len(events) - 1)):
+        objects = ObjectStore("memory:///")
+        stage = ArchiveStage(objects, engine, uploads)
+        saved, start = b"", 0
+        for place, event in enumerate(events):
+            list(stage.process([event]))
+            if place == restarts_at:
+                break
+            if (state := stage.snapshot("s")) is not None:
+                saved, start = state, place + 1
+        if restarts_at is not None:
+            stage = ArchiveStage(objects, engine, uploads)
+            if saved:
+                stage.restore("s", saved)
+            list(stage.process(events[start:]))
+        assert objects.list("sessions") == [object_name("s", name) for name in kept], restarts_at
+        if "u2" in kept:
+            assert _decoded(objects.get(object_name("s", "u2")) or b"") == pcm[76_800:]
+
+
+def test_a_session_that_keeps_no_audio_holds_none(engine: Engine, uploads: ThreadPoolExecutor) -> None:
+    stage = ArchiveStage(ObjectStore("memory:///"), engine, uploads)
+    events = [Event("s", payload) for payload in _session(_pcm(4.0), SessionConfig(keep_audio=False))]
+    list(stage.process(events[:20]))  # in the midst of u1
+    assert stage.snapshot("s") == b"\0", "a checkpoint has no audio of it either"
 
 
 def test_a_full_store_is_unavailable_and_the_audio_comes_again(engine: Engine, uploads: ThreadPoolExecutor, tmp_path: Path) -> None:
