@@ -6,7 +6,8 @@ Pass-through engines (``benchmarks.passthrough``): every chunk of 100 ms gives o
 from sending a chunk to receiving the message that covers it. Over Kafka everything (a broker of its own, gateway, both stages, this client) shares
 the machine; the stages are processes of their own. Its peer is a bare relay through the same broker with as many hops (``benchmarks.relay``).
 A broker needs about half a minute of load before it is fast, hence the warm-up. A partition of a topic is a request to the broker, so there are no
-more of them than the two cores have replicas for.
+more of them than the two cores have replicas for. "Stolen" is how much of a core the machine's host gave to other machines while this one had
+work: what was stolen in a row is waited for in it.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ MODULES = {name: ("benchmarks.passthrough", name) for name in ("denoise", "trans
 HOPS = 3  # gateway, denoise, transcribe, gateway
 
 
-async def measure_relay(url: str, sessions: int, warm_up_s: float, seconds: float) -> list[float]:
+async def measure_relay(
+    url: str, sessions: int, warm_up_s: float, seconds: float, pids: Mapping[str, int] | None = None
+) -> tuple[list[float], dict[str, float]]:
     """The same of the bare relay, whose answers are the chunks themselves."""
     latencies: list[float] = []
     start = time.perf_counter() + 2.0
@@ -105,15 +108,16 @@ async def measure_relay(url: str, sessions: int, warm_up_s: float, seconds: floa
                 await connection.send(CHUNK)
             await asyncio.wait_for(receiving, 60)
 
-    await asyncio.gather(*(call(start + number * CHUNK_S / sessions) for number in range(sessions)))
-    return latencies
+    calls = (call(start + number * CHUNK_S / sessions) for number in range(sessions))
+    busy, *_ = await asyncio.gather(cores_busy(pids or {}, start + warm_up_s, seconds), *calls)
+    return latencies, busy
 
 
 @contextmanager
-def embedded() -> Iterator[str]:
-    """The embedded platform with the two pass-through stages in place of the bundled ones."""
-    with alone.program(["benchmarks.passthrough_embedded"], {"VOXRELAY_LOG_LEVEL": "error"}) as (line, _):
-        yield str(json.loads(line)["url"])
+def embedded() -> Iterator[tuple[str, int]]:
+    """The embedded platform with the two pass-through stages in place of the bundled ones: its address and process."""
+    with alone.program(["benchmarks.passthrough_embedded"], {"VOXRELAY_LOG_LEVEL": "error"}) as (line, pid):
+        yield str(json.loads(line)["url"]), pid
 
 
 def _figures(mode: str, sessions: int, latencies: list[float]) -> dict[str, Any]:
@@ -123,7 +127,9 @@ def _figures(mode: str, sessions: int, latencies: list[float]) -> dict[str, Any]
 
 
 def _row(figures: Mapping[str, Any]) -> list[Any]:
-    return [figures[name] for name in ("mode", "sessions", "chunks", "p50_ms", "p95_ms", "p99_ms")]
+    busy = figures["cores_busy"]
+    delays = (figures[name] for name in ("mode", "sessions", "chunks", "p50_ms", "p95_ms", "p99_ms"))
+    return [*delays, round(sum(busy.values()) - busy["stolen"], 2), busy["stolen"]]
 
 
 def main() -> None:
@@ -139,9 +145,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     seen: dict[str, dict[int, list[float]]] = {}
 
-    def take(mode: str, sessions: int, latencies: list[float], busy: Mapping[str, float] | None = None) -> None:
+    def take(mode: str, sessions: int, latencies: list[float], busy: Mapping[str, float]) -> None:
         seen.setdefault(mode, {})[sessions] = [value * 1000 for value in latencies]
-        rows.append(_figures(mode, sessions, latencies) | {"cores_busy": dict(busy or {})})
+        rows.append(_figures(mode, sessions, latencies) | {"cores_busy": dict(busy)})
         print(json.dumps(rows[-1]), flush=True)
 
     if arguments.mode in ("kafka", "both"):
@@ -151,16 +157,18 @@ def main() -> None:
                 pids = {name: running.pid(name) for name in ("gateway", *MODULES)} | {"broker": alone.broker_pid("overhead"), "client": os.getpid()}
                 for sessions in arguments.sessions:
                     take("Kafka", sessions, *asyncio.run(measure(running.url, sessions, arguments.warm_up, arguments.seconds, pids)))
-            with alone.relay(kafka, HOPS, arguments.partitions) as (port, _):
+            with alone.relay(kafka, HOPS, arguments.partitions) as (port, pid):
+                pids = {"relay": pid, "broker": alone.broker_pid("overhead"), "client": os.getpid()}
                 for sessions in arguments.sessions:
-                    take("bare relay", sessions, asyncio.run(measure_relay(f"ws://127.0.0.1:{port}", sessions, arguments.warm_up, arguments.seconds)))
+                    answered = measure_relay(f"ws://127.0.0.1:{port}", sessions, arguments.warm_up, arguments.seconds, pids)
+                    take("bare relay", sessions, *asyncio.run(answered))
     if arguments.mode in ("embedded", "both"):
-        with embedded() as url:
+        with embedded() as (url, pid):
+            pids = {"embedded": pid, "client": os.getpid()}
             for sessions in (number for number in arguments.sessions if number <= MOST_EMBEDDED):
-                take("embedded", sessions, *asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds)))
-    print_table(
-        "Socket to result message, pass-through engines", ("bus", "sessions", "chunks", "p50 ms", "p95 ms", "p99 ms"), [_row(r) for r in rows]
-    )
+                take("embedded", sessions, *asyncio.run(measure(url, sessions, arguments.warm_up, arguments.seconds, pids)))
+    columns = ("bus", "sessions", "chunks", "p50 ms", "p95 ms", "p99 ms", "cores busy", "cores stolen")
+    print_table("Socket to result message, pass-through engines", columns, [_row(r) for r in rows])
     write_json("overhead", {"partitions": arguments.partitions, "rows": rows})
     write_percentiles("overhead", "Socket to result message, pass-through engines", "ms", seen)
 

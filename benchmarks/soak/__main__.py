@@ -29,7 +29,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from benchmarks import alone
 from benchmarks.bulk import strung_together
-from benchmarks.processes import cpu_s, memory_mb
+from benchmarks.processes import memory_mb, used
 from benchmarks.report import DATA, OUT, percentile, print_table, write_json
 from benchmarks.soak.calls import Load
 from benchmarks.soak.picture import draw
@@ -102,10 +102,11 @@ class Watch:
         return found
 
     def cores(self) -> dict[str, float]:
-        used, now = {name: cpu_s(pid) for name, pid in self._pids.items()}, time.perf_counter()
+        """And ``stolen``, by the machine's neighbours."""
+        now_used, now = used(self._pids), time.perf_counter()
         passed, self._at = max(1e-6, now - self._at), now
-        found = {name: round((value - self._used.get(name, value)) / passed, 3) for name, value in used.items()}
-        self._used = used
+        found = {name: round((value - self._used.get(name, value)) / passed, 3) for name, value in now_used.items()}
+        self._used = now_used
         return found
 
 
@@ -190,12 +191,20 @@ def report(done: dict[str, Any], kind: Kind, arguments: argparse.Namespace) -> b
     names = [name for name in kind.services if name in intervals[0].memory_mb] + ["broker"]
     step = max(1, len(intervals) // 30)
     rows = [
-        [f"{each.until_s / 60:.1f}", each.messages, each.p50_ms, each.p99_ms, *(round(each.memory_mb[n], 1) for n in names), each.calls_ended]
+        [
+            f"{each.until_s / 60:.1f}",
+            each.messages,
+            each.p50_ms,
+            each.p99_ms,
+            *(round(each.memory_mb[n], 1) for n in names),
+            round(each.cores["stolen"], 2),
+            each.calls_ended,
+        ]
         for each in intervals[step - 1 :: step]
     ]
     print_table(
         f"{done['sessions']} people at a time ({arguments.engine}), calls of {arguments.call_minutes:g} minutes that come and go: memory in MB",
-        ("minute", "messages", "p50 ms", "p99 ms", *names, "calls ended"),
+        ("minute", "messages", "p50 ms", "p99 ms", *names, "cores stolen", "calls ended"),
         rows,
     )
     judged = {name: each for name, each in trends.items() if name != "broker MB"}
