@@ -16,14 +16,12 @@ from services.gateway.hub import SessionHub
 from services.gateway.parameters import Asked
 from services.gateway.sessions import LiveSession
 from services.gateway.updates import Closed, Failed, Final
-from voxrelay.audio import PCM_BYTES
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
 from voxrelay.join import JoinedUtterance
 
 VANISH_LOOK_S = 1.0
-CHUNK_S = 0.8
-CHUNKS_A_HOP = 16
+PIECES_A_HOP = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +43,22 @@ def pieces_of(spool: IO[bytes], max_audio_s: float) -> Iterator[tuple[int, bytes
     yield from decoded(spool, max_audio_s)
 
 
-def long_chunks(pieces: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """As long as a stage takes at a time, twice: a decoder's frames are so short that every stage would have many times the events."""
-    rate_hz, held = 0, bytearray()
-    try:
-        for rate_hz, pcm in pieces:
-            held += pcm
-            size = int(CHUNK_S * rate_hz) * PCM_BYTES
-            while len(held) >= size:
-                yield rate_hz, bytes(held[:size])
-                del held[:size]
-    except Refused:
-        if held:
-            yield rate_hz, bytes(held)
-        raise
-    if held:
-        yield rate_hz, bytes(held)
-
-
-async def in_thread(chunks: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
-    """Decoding holds no event loop; some chunks a hop. Raises ``Refused`` after what came before it."""
+async def in_thread(pieces: Iterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, bytes]]:
+    """Decoding holds no event loop; some pieces a hop. Raises ``Refused`` after what came before it."""
 
     def some() -> tuple[list[tuple[int, bytes]], Refused | None]:
         taken = []
         try:
-            for chunk in islice(chunks, CHUNKS_A_HOP):
-                taken.append(chunk)
+            for piece in islice(pieces, PIECES_A_HOP):
+                taken.append(piece)
         except Refused as refusal:
             return taken, refusal
         return taken, None
 
     while True:
         taken, refusal = await asyncio.to_thread(some)
-        for chunk in taken:
-            yield chunk
+        for piece in taken:
+            yield piece
         if refusal is not None:
             raise refusal
         if not taken:
@@ -144,7 +124,7 @@ class FileRun:
             self._session.fail("INTERNAL", "The client went away.")
 
     async def _send(self, spool: IO[bytes]) -> None:
-        async for rate_hz, pcm in in_thread(long_chunks(pieces_of(spool, self._hub.settings.max_audio_s))):
+        async for rate_hz, pcm in in_thread(pieces_of(spool, self._hub.settings.max_audio_s)):
             if not self._session.has_begun:
                 await self._session.begin(replace(self._asked.config, sample_rate_hz=rate_hz, channels=1, interim_results=False))
             await self._session.send_audio(pcm)

@@ -183,10 +183,12 @@ class SessionHub:
         session = self._sessions.pop(session_id, None)
         if session is not None and session.span is not None:
             session.span.end()
+        audio_seconds = 0.0
         if isinstance(session, LiveSession):
             GATEWAY_SESSIONS.labels(session.edge).dec()
+            audio_seconds = session.audio_seconds
         if isinstance(session, LiveSession) or (session is not None and session.has_place):
-            leaving = asyncio.ensure_future(self.gate.leave_place(session.caller, session_id))
+            leaving = asyncio.ensure_future(self.gate.leave_place(session.caller, session_id, audio_seconds))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 

@@ -37,6 +37,7 @@ from voxrelay.events import (
 from voxrelay.telemetry import AUDIO_SECONDS, FINAL_SECONDS, FIRST_RESULT_SECONDS, SPEECH_END_SECONDS
 
 MIN_CHUNK_S = 0.02
+MIN_FILE_CHUNK_S = 0.8  # a decoder's frames are so short that every stage would have many times the events
 MAX_CHUNK_S = 1.0
 AHEAD_S = 2.0  # audio a live client may be ahead of real time
 MOST_FILE_RESULTS = 1_000_000
@@ -133,7 +134,8 @@ class LiveSession:
     def _set_sizes(self, config: SessionConfig) -> None:
         """Rate and channels do not change any more once audio comes."""
         self._frame_bytes = 2 * config.channels
-        self._least_bytes, self._most_bytes = (int(length_s * config.sample_rate_hz) * self._frame_bytes for length_s in (MIN_CHUNK_S, MAX_CHUNK_S))
+        least_s = MIN_CHUNK_S if self._channel.lane == "live" else MIN_FILE_CHUNK_S
+        self._least_bytes, self._most_bytes = (int(length_s * config.sample_rate_hz) * self._frame_bytes for length_s in (least_s, MAX_CHUNK_S))
 
     def _owned(self, config: SessionConfig) -> SessionConfig:
         plan = self.caller.plan

@@ -238,14 +238,14 @@ class Gate:
         if audio_seconds > place.most_s:
             raise Refused("QUOTA_EXCEEDED", "The minutes of this month are used up; what was said so far is kept. A larger plan has more.")
 
-    async def leave_place(self, caller: Caller, session_id: str) -> None:
-        """It has ended."""
+    async def leave_place(self, caller: Caller, session_id: str, audio_seconds: float = 0.0) -> None:
+        """It has ended, after so much audio: the last of it was published without being heard here."""
         place, store = self._places.pop(session_id, None), self._store
         if place is None or store is None:
             return
         async with self._turns[caller.owner], self._renewing:  # a renewal on its way would take the place again
             try:
-                await self._ask(lambda: store.limits.leave_place(session_id, self._gateway, place.audio_seconds))
+                await self._ask(lambda: store.limits.leave_place(session_id, self._gateway, max(place.audio_seconds, audio_seconds)))
             except Refused:
                 log.warning("A place could not be given back; it lapses by itself.", extra=fields(session=session_id, owner=caller.owner))
 

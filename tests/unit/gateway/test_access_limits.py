@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
+import wave
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -161,6 +163,18 @@ async def test_who_ends_a_session_may_begin_the_next_at_once(make_gateway: Make,
 
 
 # --- minutes, vocabulary, models -----------------------------------------------------------------------------------------------
+
+
+async def test_the_last_of_a_file_counts_too(make_gateway: Make, access: AccessStore) -> None:
+    _, secret = access.create_key("a", "free")
+    gateway = make_gateway(database_url=access.url)
+    for half_seconds in (1, 3):  # on the log in one piece at its end, and in two
+        file = io.BytesIO()
+        with wave.open(file, "wb") as writer:
+            writer.setparams((1, 2, 16_000, 0, "NONE", ""))
+            writer.writeframes(bytes(16_000 * half_seconds))
+        assert rest(gateway, secret, "/api/process", method="POST", content=file.getvalue()).status_code == 200
+    await until(lambda: sorted(row["audio_seconds"] for row in rows(access, "places")) == [0.5, 1.5])
 
 
 @pytest.mark.conformance("native", "limit: minutes a month", "done", "what is stored of the month and what runs")

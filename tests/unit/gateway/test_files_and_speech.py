@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import time
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import av
@@ -15,13 +16,13 @@ import httpx
 import numpy as np
 import pytest
 
-from services.gateway.file_run import in_thread, long_chunks
+from services.gateway.decode import decoded
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest
 from tests.unit.gateway.conftest import transcribe
 from tests.unit.gateway.test_native import RATE_HZ, _wav
 from voxrelay.errors import Refused
-from voxrelay.events import UtteranceEnded
+from voxrelay.events import AudioReceived, SessionEnded, UtteranceEnded
 
 
 def _client(gateway: GatewayServer) -> httpx.Client:
@@ -139,20 +140,28 @@ def test_a_file_waits_for_its_turn_while_a_stage_is_at_work_on_others(
     assert [answer.status_code for answer in answers] == [200] * 5
 
 
-def test_what_came_before_the_damage_goes_on_the_log() -> None:
-    def pieces() -> Iterator[tuple[int, bytes]]:
-        yield from [(8_000, bytes(3_000))] * 9
-        raise Refused("TRUNCATED_AUDIO", "It breaks off.")
+def test_a_file_goes_on_the_log_in_long_pieces_and_so_does_what_came_before_its_end(
+    make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: SimpleQueue[bytes] = SimpleQueue()
+    handle = conftest.ScriptedDenoise._handle
 
-    async def taken() -> list[tuple[int, bytes]]:
-        found = []
-        with pytest.raises(Refused, match="It breaks off"):
-            async for chunk in in_thread(long_chunks(pieces())):
-                found.append(chunk)
-        return found
+    def listening(self: Any, session: str, payload: Any, state: dict[str, Any]) -> Iterator[Any]:
+        if isinstance(payload, AudioReceived | SessionEnded):
+            heard.put(payload.pcm_s16le if isinstance(payload, AudioReceived) else b"")
+        return handle(self, session, payload, state)
 
-    found = asyncio.run(taken())
-    assert [(rate_hz, len(pcm)) for rate_hz, pcm in found] == [(8_000, 12_800), (8_000, 12_800), (8_000, 1_400)]
+    monkeypatch.setattr(conftest.ScriptedDenoise, "_handle", listening)
+    sent, most_s = _container("wav", "pcm_s16le", 16_000), 0.93
+    before: list[bytes] = []
+    with pytest.raises(Refused, match="send it in parts"):
+        before.extend(pcm for _, pcm in decoded(io.BytesIO(sent), most_s))
+    with _client(make_gateway(max_audio_s=most_s)) as client:
+        assert client.post("/api/process", content=sent).status_code == 413
+        chunks = list(iter(partial(heard.get, timeout=10), b""))
+    assert b"".join(chunks) == b"".join(before)
+    assert 0.8 <= len(chunks[0]) / 2 / 16_000 < 0.9
+    assert len(chunks) == 2 < len(before)
 
 
 # --- speech ------------------------------------------------------------------------------------------------------------------
