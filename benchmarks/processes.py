@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+from local_services.processes import descendants  # it lies in scripts/
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -35,6 +39,35 @@ async def cores_busy(pids: Mapping[str, int], start_at: float, seconds: float) -
     await asyncio.sleep(seconds)
     passed = time.perf_counter() - started
     return {name: round((value - before[name]) / passed, 3) for name, value in used(pids).items()}
+
+
+class Watch:
+    """Memory and processor time of each process, its memory with that of its workers. ``cores`` counts from when it was asked last."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids, self._at = pids, time.perf_counter()
+        self._used = used(pids)
+
+    def memory(self) -> dict[str, float]:
+        """MB."""
+        found = {}
+        for name, pid in self._pids.items():
+            workers = 0.0
+            for worker, _ in descendants(pid):
+                try:
+                    workers += memory_mb(worker)
+                except OSError:
+                    continue  # it has just ended
+            found[name] = round(memory_mb(pid) + workers, 2)
+        return found
+
+    def cores(self) -> dict[str, float]:
+        """And ``stolen``, by the machine's neighbours."""
+        now_used, now = used(self._pids), time.perf_counter()
+        passed, self._at = max(1e-6, now - self._at), now
+        found = {name: round((value - self._used[name]) / passed, 3) for name, value in now_used.items()}
+        self._used = now_used
+        return found
 
 
 def used(pids: Mapping[str, int]) -> dict[str, float]:

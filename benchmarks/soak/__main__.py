@@ -29,21 +29,16 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from benchmarks import alone
 from benchmarks.bulk import strung_together
-from benchmarks.processes import memory_mb, used
+from benchmarks.processes import Watch
 from benchmarks.report import DATA, OUT, percentile, print_table, write_json
 from benchmarks.soak.calls import Load
+from benchmarks.soak.capacity import SETTLE_S, capacity
 from benchmarks.soak.picture import draw
 from benchmarks.soak.trend import Trend, trend, worst
 from voxrelay.topology import AUDIO_DENOISED, AUDIO_RECEIVED
 
-sys.path.insert(0, str(alone.REPOSITORY / "scripts"))
-from local_services.processes import descendants  # it lies in scripts/
-
 MEMORY_ALLOWED, DELAY_ALLOWED = 0.05, 0.25  # of the level, an hour
 WARM_UP_SHARE = 0.2
-BROKER_WARM_UP_S = 25.0
-SETTLE_S, LOOK_S = 3.0, 6.0  # of each step on the way to the capacity
-STEP = 1.25
 LOG_BYTES = 32_000_000  # a partition keeps: a night of audio would fill the disk
 SERVICES = ("gateway", "denoise", "transcribe", "projector")
 
@@ -82,34 +77,6 @@ class Interval:
     cores: dict[str, float] = field(default_factory=dict)
 
 
-class Watch:
-    """Memory and processor time of each process with its workers, since it was asked last."""
-
-    def __init__(self, pids: Mapping[str, int]) -> None:
-        self._pids, self._at = pids, time.perf_counter()
-        self._used: dict[str, float] = {}
-
-    def memory(self) -> dict[str, float]:
-        found = {}
-        for name, pid in self._pids.items():
-            workers = 0.0
-            for worker, _ in descendants(pid):
-                try:
-                    workers += memory_mb(worker)
-                except OSError:
-                    continue  # it has just ended
-            found[name] = round(memory_mb(pid) + workers, 2)
-        return found
-
-    def cores(self) -> dict[str, float]:
-        """And ``stolen``, by the machine's neighbours."""
-        now_used, now = used(self._pids), time.perf_counter()
-        passed, self._at = max(1e-6, now - self._at), now
-        found = {name: round((value - self._used.get(name, value)) / passed, 3) for name, value in now_used.items()}
-        self._used = now_used
-        return found
-
-
 def keep_little(bootstrap: str) -> None:
     """The audio topics keep LOG_BYTES a partition."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -118,25 +85,6 @@ def keep_little(bootstrap: str) -> None:
     topics = [ConfigResource(ResourceType.TOPIC, topic.name("live"), incremental_configs=entries) for topic in (AUDIO_RECEIVED, AUDIO_DENOISED)]
     for done in admin.incremental_alter_configs(topics).values():
         done.result(30)
-
-
-async def capacity(load: Load, kind: Kind) -> tuple[int, list[tuple[int, float]]]:
-    """The most sessions with 95 % of their messages in time; each step with its p95 in seconds."""
-    steps: list[tuple[int, float]] = []
-    count, best = kind.first_step, 0
-    await load.hold(count)
-    await asyncio.sleep(BROKER_WARM_UP_S)
-    while True:
-        await load.hold(count)
-        await asyncio.sleep(SETTLE_S)
-        load.delays.clear()
-        await asyncio.sleep(LOOK_S)
-        late_s = percentile(load.delays, 0.95) if load.delays else float("inf")
-        steps.append((count, round(late_s, 3)))
-        print(f"  {count} sessions: p95 {late_s * 1000:.0f} ms", flush=True)
-        if late_s > kind.late_s:
-            return best or 1, steps
-        best, count = count, max(count + 1, int(count * STEP))
 
 
 async def soak(load: Load, watch: Watch, seconds: float, every_s: float) -> list[Interval]:
@@ -173,7 +121,7 @@ async def run(url: str, watch: Watch, kind: Kind, arguments: argparse.Namespace)
     sessions, most = arguments.sessions, 0
     if not sessions:
         print("more and more people call:", flush=True)
-        most, steps = await capacity(load, kind)
+        most, steps = await capacity(load, kind.first_step, kind.late_s)
         sessions = max(1, int(most * arguments.share))
     print(f"{sessions} people at a time for {arguments.minutes:g} minutes:", flush=True)
     await load.hold(sessions)

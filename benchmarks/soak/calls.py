@@ -8,11 +8,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 RATE_HZ = 16_000
 CHUNK_S = 0.1
@@ -32,8 +33,10 @@ class Load:
         self._speech, self._counts, self._call_s, self._seed = speech, counts, call_s, seed
         self._callers: list[asyncio.Task[None]] = []
         self._wanted = 0
+        self.in_call = 0  # whose audio is taken
         self.delays: list[float] = []
         self.ended: Counter[str] = Counter()  # how calls ended: closed, or what went wrong
+        self.heard: Counter[str] = Counter()  # messages by type
 
     async def hold(self, count: int) -> None:
         """From now on so many at a time, begun a few each chunk; whoever is too many hangs up now."""
@@ -61,27 +64,35 @@ class Load:
         async with connect(self._address, compression=None, open_timeout=60) as connection:
             receiving = asyncio.create_task(self._receive(connection, sent))
             try:
-                while len(sent) < chunks and number < self._wanted and not receiving.done():
-                    piece = self._speech[at : at + CHUNK_BYTES]
-                    at = at + CHUNK_BYTES if at + 2 * CHUNK_BYTES <= len(self._speech) else 0
-                    sent.append(time.perf_counter())
-                    await connection.send(piece)
-                    await asyncio.sleep(max(0.0, sent[0] + len(sent) * CHUNK_S - time.perf_counter()))
-                if not receiving.done():
-                    await connection.send(json.dumps({"type": "close_stream"}))
+                with suppress(ConnectionClosed):  # the other side has said why
+                    while len(sent) < chunks and number < self._wanted and not receiving.done():
+                        piece = self._speech[at : at + CHUNK_BYTES]
+                        at = at + CHUNK_BYTES if at + 2 * CHUNK_BYTES <= len(self._speech) else 0
+                        sent.append(time.perf_counter())
+                        await connection.send(piece)
+                        await asyncio.sleep(max(0.0, sent[0] + len(sent) * CHUNK_S - time.perf_counter()))
+                    if not receiving.done():
+                        await connection.send(json.dumps({"type": "close_stream"}))
                 await asyncio.wait_for(receiving, CLOSED_WITHIN_S)
             finally:
                 receiving.cancel()
                 await asyncio.gather(receiving, return_exceptions=True)
 
     async def _receive(self, connection: Any, sent: Sequence[float]) -> None:
-        async for text in connection:
-            message = json.loads(text)
-            if message["type"] == "closed":
-                return
-            if message["type"] == "error":
-                raise RuntimeError(message["error"]["code"])
-            if message["type"] == self._counts and sent:
-                covered = round((message["start"] + message["duration"]) / CHUNK_S)
-                self.delays.append(time.perf_counter() - sent[min(max(covered, 1), len(sent)) - 1])
-        raise RuntimeError("the connection ended without a word")
+        is_taken = False
+        try:
+            async for text in connection:
+                message = json.loads(text)
+                self.heard[message["type"]] += 1
+                if message["type"] == "session":
+                    is_taken, self.in_call = True, self.in_call + 1
+                elif message["type"] == "closed":
+                    return
+                elif message["type"] == "error":
+                    raise RuntimeError(message["error"]["code"])
+                elif message["type"] == self._counts and sent:
+                    covered = round((message["start"] + message["duration"]) / CHUNK_S)
+                    self.delays.append(time.perf_counter() - sent[min(max(covered, 1), len(sent)) - 1])
+            raise RuntimeError("the connection ended without a word")
+        finally:
+            self.in_call -= is_taken
