@@ -114,7 +114,7 @@ evaluate: $(VENV)/dev.stamp ## how good the engines are, on ../shared/eval, into
 bench: $(VENV)/dev.stamp services ## what the platform costs on top of its engines
 	@for each in runner startup overhead gateway scaling; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.batching
-	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && for each in latency recovery bulk; do $(BIN)/python -m benchmarks.$$each || exit 1; done
+	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && for each in latency recovery bulk overload; do $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 rolling: $(VENV)/dev.stamp services ## every service restarted, one after another, under 50 live calls; ARGS='--sessions 10' for fewer
 	@eval "$$(scripts/services env --root $(SERVICES_ROOT))" && $(BIN)/python -m benchmarks.rolling $(ARGS)

@@ -38,7 +38,7 @@ SPEECH_S = 600.0
 FILE_S = 15.0
 CALL_S = 60.0  # of those who come later; the others speak on
 SETTLE_S = 10.0
-WARM_UP_S = 10.0
+WARM_UP_S = 30.0
 PATIENCE_S = 600.0
 TURNS = (
     ("nobody", False, False),

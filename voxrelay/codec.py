@@ -1,7 +1,7 @@
 """Events to records and back: protobuf for audio, canonical protobuf JSON for results, CloudEvents headers on both.
 
 Headers follow the CloudEvents 1.0 Kafka binding in binary mode (``ce_*`` and ``content-type``) with the extensions ``sequence``
-and ``receivedat``, and W3C Trace Context (``traceparent``). The key is the session id.
+, ``receivedat`` and ``busy``, and W3C Trace Context (``traceparent``). The key is the session id.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def encode(event: Event, encoding: Encoding) -> tuple[bytes, bytes, Headers]:
         ("ce_receivedat", b"%.6f" % event.received_at),
         ("traceparent", event.traceparent.encode()),
     ]
+    if event.busy:
+        headers.append(("ce_busy", b"%.2f" % event.busy))
     return event.session_id.encode(), value, headers
 
 
@@ -123,13 +125,14 @@ def decode(key: bytes | None, value: bytes | None, headers: Headers) -> Event:
         time = datetime.fromisoformat(by_name["ce_time"].decode()).timestamp()
         received_at = float(by_name.get("ce_receivedat", b"0"))
         traceparent = by_name.get("traceparent", b"").decode()
+        busy = float(by_name.get("ce_busy", b"0"))
     except (KeyError, ValueError) as error:
         raise Poison("The record's CloudEvents headers are missing or malformed.") from error
     is_json = by_name.get("content-type") != CONTENT_TYPE["protobuf"]
     owner, payload = (canonical.loads(value, payload_type) if is_json else None) or _parsed(value, payload_type, is_json=is_json)
     if owner != session_id:
         raise Poison("The record's key is not the session id of its value.")
-    return Event(session_id, payload, producer, sequence, event_id, time, received_at, traceparent)
+    return Event(session_id, payload, producer, sequence, event_id, time, received_at, traceparent, busy)
 
 
 def _parsed(value: bytes, payload_type: type[Payload], *, is_json: bool) -> tuple[str, Payload]:

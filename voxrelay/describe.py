@@ -97,6 +97,7 @@ def _headers() -> dict[str, Any]:
         "ce_time": "RFC 3339, when it was published",
         "ce_sequence": "1, 2, 3 … within session and producer; 0 for interim results",
         "ce_receivedat": "seconds since the epoch when the newest audio behind it reached the gateway",
+        "ce_busy": "0 to 1, the share of its time that a stage was at work lately; absent: unknown",
         "content-type": "application/protobuf or application/json",
         "traceparent": "W3C Trace Context of the session",
     }

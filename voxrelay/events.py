@@ -338,3 +338,4 @@ class Event:
     time: float = 0.0  # wall clock at publishing, seconds since the epoch
     received_at: float = 0.0  # wall clock when the newest audio behind this event reached the gateway
     traceparent: str = ""
+    busy: float = field(default=0.0, compare=False)  # the share of its time, 0 to 1, that the producer was at work lately

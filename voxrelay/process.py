@@ -36,6 +36,7 @@ from voxrelay.topology import MODEL_ACTIVATED
 log = logging.getLogger(__name__)
 
 DRAIN_S = 30.0
+BULK_NICENESS = 10  # a tenth of the weight of live work, where both want the same core
 LOOK_FOR_BROKER_EVERY_S = 2.0
 COLLECT_AFTER = (10_000, 20, 100)  # objects, young collections, middle ones
 LOOK_EVERY_S = 0.5
@@ -50,7 +51,7 @@ class ServiceThreads:
     def __init__(self, bus: Bus, platform: PlatformSettings, services: Sequence[Service]) -> None:
         self.failed = threading.Event()
         self._stop = threading.Event()
-        self._runners: list[tuple[str, StageRunner | ProjectionRunner]] = []
+        self._runners: list[tuple[str, Lane, StageRunner | ProjectionRunner]] = []
         self._shadowed: list[ShadowedStage] = []
         for service in services:
             for part in service.stages:
@@ -66,10 +67,11 @@ class ServiceThreads:
                             batch_events=platform.batch_events,
                             batch_wait_s=platform.batch_wait_ms / 1000,
                         )
-                        self._runners.append((f"{part.node.name}-{lane}", runner))
+                        self._runners.append((f"{part.node.name}-{lane}", lane, runner))
             for projection in service.projections:
                 for lane in platform.lanes:
-                    self._runners.append((f"{projection.node.name}-{lane}", ProjectionRunner(bus, projection.node, lane, projection.make(lane))))
+                    projecting = ProjectionRunner(bus, projection.node, lane, projection.make(lane))
+                    self._runners.append((f"{projection.node.name}-{lane}", lane, projecting))
         slots = [slot for service in services for slot in service.slots]
         instance = platform.instance or f"{socket.gethostname()}-{os.getpid()}"
         self._activations = ActivationFollower(bus, slots, instance) if slots else None
@@ -92,7 +94,7 @@ class ServiceThreads:
 
     def check(self) -> None:
         """For /ready: raises with a plain sentence while a runner is not at work."""
-        idle = [name for name, runner in self._runners if not runner.is_running.is_set()]
+        idle = [name for name, _, runner in self._runners if not runner.is_running.is_set()]
         if idle:
             raise Unavailable(f"Not at work: {', '.join(idle)}.")
 
@@ -111,7 +113,9 @@ class ServiceThreads:
         for shadowed in self._shadowed:
             shadowed.close()
 
-    def _run(self, name: str, runner: StageRunner | ProjectionRunner) -> None:
+    def _run(self, name: str, lane: Lane, runner: StageRunner | ProjectionRunner) -> None:
+        if lane == "bulk":
+            yield_processor()
         try:
             runner.run(self._stop)
         except Fenced as fenced:
@@ -122,6 +126,12 @@ class ServiceThreads:
                 "A runner failed; the process ends and its restart takes up where the checkpoints are.", extra=fields(runner=name), exc_info=True
             )
             self.failed.set()
+
+
+def yield_processor() -> None:
+    """The calling thread, and every thread and process it starts from now on, gets what others leave of the processor (setpriority(2), on Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BULK_NICENESS)
 
 
 def _wait_for_topics(bus: Bus, services: Sequence[Service], platform: PlatformSettings, stop: threading.Event) -> None:

@@ -1,7 +1,9 @@
-"""Whether the platform keeps pace with the live sessions it has: if not, no new one is taken, and those admitted keep theirs.
+"""Whether one more live session is taken: not while the platform is late with those it has, and no more at a time than it has room for.
 
-Measured by what comes back, which no consumer's lag in records tells: how old the audio behind a result is when the result arrives, and how long
-sessions have waited for a result that is due. Times in seconds; pure, used on one event loop.
+Lateness is measured by what comes back, which no consumer's lag in records tells: how old the audio behind a result is when the result arrives, and
+how long sessions have waited for a result that is due. But a crowd shows as lateness only after seconds, and then for everybody. So the stages
+say how busy they are: as work grows with the sessions, that tells how many more the busiest of them has room for (the utilization law; Lazowska
+et al., Quantitative System Performance, 1984, chapter 3). Times in seconds; pure, used on one event loop.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from voxrelay.telemetry import LAG_SECONDS
 WINDOW_S = 3.0  # results of the last so many seconds count
 LEAST_RESULTS = 3  # one slow result is no sign
 RETRY_AFTER_S = 5
+PROOF_S = 10.0  # until a session shows in how busy the stages are: of an utterance without interims only its end is work
+FULL = 0.75  # of a stage's time: beyond it the wait grows faster than the load
+EASY_SHARE = 0.1  # of the most lag: a full stage that is no later than this may still have room in its batches
+GROWTH_SHARE = 8  # then one more for so many sessions is tried at a time
 WAITING_SHARE = 10  # one session in so many may wait, for whatever reason of its own, and nobody is refused for it
 
 
@@ -26,18 +32,23 @@ class Admission:
         self._most_lag_s = most_lag_s
         LAG_SECONDS.set_function(lambda: self.lag_s(clock()))
         self._delays: dict[str, deque[tuple[float, float]]] = {}  # by producer: when it came, how late it was
+        self._busy: dict[str, _Told] = {}  # by producer: the share of its time that it was at work
+        self._sessions = _Told()
         self._wait_s = 0.0
+        self._entered: deque[float] = deque()  # when the newest sessions were taken
 
-    def came(self, producer: str, delay_s: float, now: float) -> None:
-        """A result of this producer arrived so long after the audio behind it."""
+    def came(self, producer: str, delay_s: float, now: float, busy: float = 0.0) -> None:
+        """A result of this producer, which had lately been at work for such a share of its time, arrived so long after the audio behind it."""
         recent = self._delays.setdefault(producer, deque())
         recent.append((now, delay_s))
         while recent[0][0] < now - WINDOW_S:
             recent.popleft()
+        self._busy.setdefault(producer, _Told()).add(now, busy)
 
-    def waits(self, waits_s: Iterable[float]) -> None:
-        """How long each live session has waited for something that is due. With fewer than ten, the longest counts."""
+    def waits(self, waits_s: Iterable[float], now: float) -> None:
+        """How long each live session has waited for something that is due; told every second. With fewer than ten, the longest counts."""
         longest_first = sorted(waits_s, reverse=True)
+        self._sessions.add(now, len(longest_first))
         self._wait_s = longest_first[len(longest_first) // WAITING_SHARE] if longest_first else 0.0
 
     def lag_s(self, now: float) -> float:
@@ -49,8 +60,42 @@ class Admission:
                 lags.append(median(delays))
         return max(lags)
 
-    def check(self, now: float) -> None:
-        """Raises ``Refused`` OVERLOADED."""
+    def enter(self, now: float, sessions: int) -> None:
+        """One more beside so many live sessions. Raises ``Refused`` OVERLOADED."""
         lag_s = self.lag_s(now)
         if lag_s > self._most_lag_s:
             raise Refused("OVERLOADED", f"Results are {lag_s:.0f} s late at the moment; try again in {RETRY_AFTER_S} s.", RETRY_AFTER_S)
+        while self._entered and self._entered[0] < now - PROOF_S:
+            self._entered.popleft()
+        busy = max((told.mean(now) for told in self._busy.values()), default=0.0)
+        proven = self._sessions.least(now)
+        if proven and busy * (sessions + 1) / proven > FULL:
+            is_late = busy > FULL and lag_s > EASY_SHARE * self._most_lag_s
+            if is_late or len(self._entered) >= max(1, sessions // GROWTH_SHARE):
+                raise Refused("OVERLOADED", f"The platform is busy with those it has; try again in {RETRY_AFTER_S} s.", RETRY_AFTER_S)
+        self._entered.append(now)
+
+
+class _Told:
+    """What was told in the last ``PROOF_S``; 0 where that is nothing."""
+
+    def __init__(self) -> None:
+        self._told: deque[tuple[float, float]] = deque()
+        self._sum = 0.0
+
+    def add(self, now: float, value: float) -> None:
+        self._told.append((now, value))
+        self._sum += value
+        self._forget(now)
+
+    def mean(self, now: float) -> float:
+        self._forget(now)
+        return self._sum / len(self._told) if self._told else 0.0
+
+    def least(self, now: float) -> float:
+        self._forget(now)
+        return min((value for _, value in self._told), default=0.0)
+
+    def _forget(self, now: float) -> None:
+        while self._told and self._told[0][0] < now - PROOF_S:
+            self._sum -= self._told.popleft()[1]

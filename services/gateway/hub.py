@@ -97,7 +97,7 @@ class SessionHub:
         Raises ``Refused`` when the gateway is full, ending, late, or owns no partition yet, and when the caller's plan has no room.
         """
         if lane == "live":
-            self.admission.check(self.clock())
+            self.admission.enter(self.clock(), sum(isinstance(session, LiveSession) and session.is_live for session in self._sessions.values()))
         session_id = await self._admit(caller)
         span = SessionSpan("session", edge, session_id, lane, traceparent)
         channel = self._channel(session_id, AUDIO_RECEIVED, lane, span.traceparent)
@@ -260,7 +260,8 @@ class SessionHub:
             for session in live:
                 session.tick(now)
             if number % TICKS_A_LOOK == 0:
-                self.admission.waits(session.waits_s(now) for session in live if isinstance(session, LiveSession))
+                waits = [session.waits_s(now) for session in live if isinstance(session, LiveSession) and session.is_live]
+                self.admission.waits(waits, now)
 
 
 def _rest_until(ends_at: float) -> None:

@@ -116,6 +116,11 @@ class LiveSession:
         return self._frames_sent / self.config.sample_rate_hz
 
     @property
+    def is_live(self) -> bool:
+        """Not a file in the bulk lane."""
+        return self._channel.lane == "live"
+
+    @property
     def is_closing(self) -> bool:
         return self._closing_since is not None
 
@@ -364,7 +369,7 @@ class LiveSession:
         if self._channel.lane == "bulk":
             self._hub.told_files[event.producer] = now
         if event.received_at and self._keeps_real_time(now):
-            self._hub.admission.came(event.producer, now - event.received_at, now)
+            self._hub.admission.came(event.producer, now - event.received_at, now, event.busy)
         for update in self._assembly.push(event, now):
             self._measure(update, event, now)
             self._outbox.put(update)

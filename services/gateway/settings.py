@@ -20,7 +20,9 @@ class GatewaySettings(Settings):
     tls_private_key: Path | None = Field(None, description="PEM file with its private key, without a password")
     tls_client_ca: Path | None = Field(None, description="PEM file of authorities: clients without a certificate of theirs are not let in")
     max_sessions: int = Field(1000, ge=1, description="live sessions at once; more are refused")
-    max_lag_s: float = Field(5.0, gt=0, description="when results of live sessions come later than this, no new live session is taken")
+    max_lag_s: float = Field(
+        5.0, gt=0, description="live results later than this: no new live session is taken; a tenth of it: none while a stage is full"
+    )
     session_lifetime_s: float = Field(1800.0, gt=0, description="a connection lives at most so long")
     idle_s: float = Field(60.0, gt=0, description="a connection without any message for so long is closed")
     resume_s: float = Field(30.0, ge=0, description="a session whose connection broke waits for its client so long; 0: it ends at once")

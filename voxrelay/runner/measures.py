@@ -23,15 +23,22 @@ from voxrelay.telemetry import (
     UNREADABLE_CHECKPOINTS,
 )
 
+BUSY_WINDOW_S = 1.0
+
 
 class ReaderMeasures:
-    """Of one stage or projection on one lane. Used by the runner's thread; the lag is worked out for whoever scrapes, in theirs."""
+    """Of one stage or projection on one lane. Used by the runner's thread; the lag is worked out for whoever scrapes, in theirs.
+
+    ``busy_share`` is the share of the last second or little more, 0 to 1, in which it was at work.
+    """
 
     def __init__(self, name: str, lane: Lane, clock: Callable[[], float]) -> None:
         self._clock, self._lateness = clock, Lateness()
         self._events, self._busy = EVENTS.labels(name, lane), BUSY_SECONDS.labels(name, lane)
         self._batches, self._queued = BATCH_EVENTS.labels(name, lane), QUEUE_SECONDS.labels(name, lane)
         STAGE_LAG_SECONDS.labels(name, lane).set_function(lambda: self._lateness.lag_s(clock()))
+        self.busy_share = 0.0
+        self._window_from, self._worked_s = clock(), 0.0
 
     def polled(self, records: Sequence[Record]) -> None:
         self._lateness.polled(records)
@@ -44,8 +51,14 @@ class ReaderMeasures:
 
     def handled(self, records: Sequence[Record], consumer: Consumer, started: float) -> None:
         self._lateness.handled(records, consumer)
+        now = self._clock()
         if records:
-            self._busy.inc(max(0.0, self._clock() - started))
+            worked_s = max(0.0, now - started)
+            self._busy.inc(worked_s)
+            self._worked_s += worked_s
+        if now - self._window_from >= BUSY_WINDOW_S:
+            self.busy_share = min(1.0, self._worked_s / (now - self._window_from))
+            self._window_from, self._worked_s = now, 0.0
 
     def forget(self, source: TopicPartition) -> None:
         self._lateness.forget(source)

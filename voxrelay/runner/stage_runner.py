@@ -210,6 +210,7 @@ class StageRunner:
                 self._clock(),
                 session.received_at,
                 session.sent_traceparent or session.traceparent,
+                self._measures.busy_share,
             )
             for topic, encoding in self._routes[type(output.payload)]:
                 key, value, headers = codec.encode(stamped, encoding)

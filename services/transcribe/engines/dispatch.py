@@ -1,4 +1,4 @@
-"""Which worker does what next: finals somebody waits for, then interims, then finals of files."""
+"""Which worker does what next: finals, then interims."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ class Urgency(IntEnum):
 
     FINAL = 0
     INTERIM = 1
-    WHENEVER = 2
 
 
 @dataclass(order=True, slots=True)
@@ -33,7 +32,10 @@ class _Job:
 
 
 class Dispatch:
-    """Hands jobs to worker processes, one at a time each: a job for one worker, or for whichever is free first. Thread-safe."""
+    """Hands jobs to worker processes, one at a time each: a job for one worker, or for whichever is free first. Thread-safe.
+
+    The workers are its own from now on.
+    """
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
@@ -64,8 +66,14 @@ class Dispatch:
             if self._is_closed or self._down:
                 raise Unavailable("A recogniser's process does not answer.")
 
+    @property
+    def process_ids(self) -> list[int | None]:
+        """As those of ``Workers``."""
+        return self._workers.process_ids
+
     def close(self) -> None:
-        """What still waits ends with ``Unavailable``. The workers are closed by their owner, first."""
+        """Ends the workers; what waits ends with ``Unavailable``."""
+        self._workers.close()
         with self._changed:
             self._is_closed = True
             waiting = [job for queue in (self._for_any, *self._for_one) for job in queue]

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -54,10 +55,6 @@ class _Stream:
     worker: int | None = None
     interim: tuple[str, ...] = ()
 
-    @property
-    def urgency(self) -> Urgency:
-        return Urgency.FINAL if self.is_urgent else Urgency.WHENEVER
-
     def hear(self, heard: Words) -> Hypothesis:
         """An interim: a word is as sure as it has stood there in the interim before (the search has no posteriors in mid-utterance)."""
         texts = tuple(text for text, _, _, _ in heard)
@@ -68,7 +65,11 @@ class _Stream:
 
 
 class PocketsphinxTranscriber:
-    """``workers`` processes, each following up to ``followed`` utterances (55 MB a followed one, and one more)."""
+    """``workers`` processes, each following up to ``followed`` utterances (55 MB a followed one, and one more).
+
+    As many again, which follow none, from the first utterance that is not urgent on: nobody who speaks waits for a recogniser that is at
+    work on a file. They are started by the thread that opens it, and so have its share of the processor.
+    """
 
     languages = (LANGUAGE,)
 
@@ -78,9 +79,10 @@ class PocketsphinxTranscriber:
         """Raises ``WorkerFailed`` when the model cannot be read."""
         self.engine = Engine("pocketsphinx", version("pocketsphinx"), _model_digest())
         options = {"followed": followed, "words": words, "beam_hmms": beam_hmms, "boost": boost, "vocabularies": vocabularies}
-        self._workers = Workers(DECODING, workers, TIMEOUT_S, **options)
-        self._dispatch = Dispatch(self._workers)
-        self._lock = Lock()
+        self._make_workers = partial(Workers, DECODING, workers, TIMEOUT_S, **options)
+        self._dispatch = Dispatch(self._make_workers())
+        self._patient: Dispatch | None = None
+        self._starting, self._lock = Lock(), Lock()
         self._numbers = count(1)
         self._streams: dict[int, _Stream] = {}
         self._room = [followed] * workers
@@ -88,10 +90,17 @@ class PocketsphinxTranscriber:
 
     @property
     def process_ids(self) -> list[int | None]:
-        return self._workers.process_ids
+        return [process_id for dispatch in self._pools for process_id in dispatch.process_ids]
+
+    @property
+    def _pools(self) -> list[Dispatch]:
+        return [self._dispatch] if self._patient is None else [self._dispatch, self._patient]
 
     def open(self, options: StreamOptions, *, wants_interims: bool, is_urgent: bool = True) -> int:
         number = next(self._numbers)
+        if not is_urgent:
+            with self._starting:
+                self._patient = self._patient or Dispatch(self._make_workers())
         with self._lock:
             self._streams[number] = _Stream(options, wants_interims, is_urgent, is_followed=is_urgent)
         return number
@@ -112,11 +121,14 @@ class PocketsphinxTranscriber:
                 self._leave(stream, known)
 
     def check(self) -> None:
-        self._dispatch.check()
+        for dispatch in self._pools:
+            dispatch.check()
 
     def close(self) -> None:
-        self._workers.close()
-        self._dispatch.close()
+        with self._starting:
+            for dispatch in self._pools:
+                dispatch.close()
+            self._patient = self._patient or self._dispatch  # whoever comes later finds it closed
 
     # --- under the lock: nothing here waits ------------------------------------------------------------------------------
 
@@ -125,8 +137,8 @@ class PocketsphinxTranscriber:
         is_whole = stream.worker is None or stream.sent_bytes > end
         start = 0 if is_whole else stream.sent_bytes
         del stream.pcm[end:]
-        return self._dispatch.submit(
-            stream.urgency, stream.worker, "finish", step.stream, start, bytes(stream.pcm[start:]), stream.options.vocabulary
+        return self._pool(stream).submit(
+            Urgency.FINAL, stream.worker, "finish", step.stream, start, bytes(stream.pcm[start:]), stream.options.vocabulary
         )
 
     def _follow(self, step: Advance, stream: _Stream) -> Future[Heard] | None:
@@ -143,6 +155,9 @@ class PocketsphinxTranscriber:
         start, stream.sent_bytes = stream.sent_bytes, until
         pcm = bytes(stream.pcm[start:until])
         return self._dispatch.submit(Urgency.INTERIM, stream.worker, "follow", step.stream, start, pcm, stream.options.vocabulary)
+
+    def _pool(self, stream: _Stream) -> Dispatch:
+        return self._dispatch if stream.is_urgent or self._patient is None else self._patient
 
     def _take_room(self, stream: _Stream) -> bool:
         worker = max(range(len(self._room)), key=self._room.__getitem__)
@@ -186,7 +201,7 @@ class PocketsphinxTranscriber:
                 self._lose(stream)
             return stream.hear(heard) if heard is not None else None
         if heard is None:  # the process that followed it has been replaced
-            again = self._dispatch.submit(stream.urgency, None, "finish", step.stream, 0, bytes(stream.pcm), stream.options.vocabulary)
+            again = self._pool(stream).submit(Urgency.FINAL, None, "finish", step.stream, 0, bytes(stream.pcm), stream.options.vocabulary)
             heard = again.result() or ()
         with self._lock:
             del self._streams[step.stream]

@@ -78,21 +78,38 @@ def test_discarded_streams_give_their_room_back(transcriber: Transcriber, senten
     assert streamed(transcriber, sentence, 3_200)[1]
 
 
+def at_once(engine: Transcriber, samples: Float32Array, *, is_urgent: bool) -> Hypothesis | None:
+    """The final of an utterance that was not followed."""
+    (heard,) = engine.advance([Advance(engine.open(PLAIN, wants_interims=False, is_urgent=is_urgent), samples, is_last=True)])
+    return heard
+
+
+def test_a_closed_engine_starts_no_process_for_a_file(cards: Float32Array) -> None:
+    engine = PocketsphinxTranscriber(workers=1)
+    engine.close()
+    with pytest.raises(Unavailable):
+        at_once(engine, cards, is_urgent=False)
+    assert engine.process_ids == [None] * len(engine.process_ids)
+
+
 def test_a_killed_worker_is_unavailable_and_the_next_try_gives_the_same(sentence: Float32Array, cards: Float32Array) -> None:
     engine = PocketsphinxTranscriber(workers=1)
     try:
         expected = [final(engine, sentence), final(engine, cards)]
         followed = engine.open(PLAIN, wants_interims=True)
         engine.advance([Advance(followed, sentence[:32_000])])
-        (worker,) = engine.process_ids
-        assert worker is not None
-        os.kill(worker, signal.SIGKILL)
-        with pytest.raises(Unavailable):
-            final(engine, cards)
-        with pytest.raises(Unavailable):
+        of_people, of_files = engine.process_ids
+        assert of_people is not None
+        assert of_files is not None
+        for worker in (of_people, of_files):
+            os.kill(worker, signal.SIGKILL)
+        for is_urgent in (True, False):
+            with pytest.raises(Unavailable):
+                at_once(engine, cards, is_urgent=is_urgent)
+            with pytest.raises(Unavailable):
+                engine.check()
+            assert at_once(engine, cards, is_urgent=is_urgent) == expected[1]
             engine.check()
-        assert final(engine, cards) == expected[1]
-        engine.check()
         # the utterance that was followed is decoded anew from its start
         assert engine.advance([Advance(followed, sentence[32_000:])]) == [None]
         assert engine.advance([Advance(followed, NOTHING, is_last=True)]) == [expected[0]]

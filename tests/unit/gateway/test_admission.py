@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from services.gateway.admission import RETRY_AFTER_S, Admission
+from services.gateway.admission import PROOF_S, RETRY_AFTER_S, Admission
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
 from tests.unit.gateway.test_native import RATE_HZ, _wav, dial, everything, of
@@ -21,9 +21,9 @@ from voxrelay.errors import Refused
 from voxrelay.events import UtteranceEnded
 
 
-def _refuses(admission: Admission, now: float) -> bool:
+def _refuses(admission: Admission, now: float, sessions: int = 1) -> bool:
     try:
-        admission.check(now)
+        admission.enter(now, sessions)
     except Refused as refused:
         return (refused.code, refused.retry_after_s) == ("OVERLOADED", RETRY_AFTER_S)
     return False
@@ -50,18 +50,81 @@ def test_one_slow_result_among_prompt_ones_refuses_nobody() -> None:
 
 def test_a_session_that_waits_for_too_long_refuses() -> None:
     admission = Admission(2.0)
-    admission.waits([0.0, 2.5, 0.1])
+    admission.waits([0.0, 2.5, 0.1], 0.0)
     assert _refuses(admission, 0.0)
-    admission.waits([])
+    admission.waits([], 0.0)
     assert not _refuses(admission, 0.0)
 
 
 def test_one_session_in_ten_that_is_stuck_refuses_nobody() -> None:
     admission = Admission(2.0)
-    admission.waits([60.0] + [0.1] * 9)
+    admission.waits([60.0] + [0.1] * 9, 0.0)
     assert not _refuses(admission, 0.0)
-    admission.waits([60.0, 2.1] + [0.1] * 8)
+    admission.waits([60.0, 2.1] + [0.1] * 8, 0.0)
     assert _refuses(admission, 0.0)
+
+
+def _with(sessions: int, busy: float, seconds: float = 12.0, delay_s: float = 0.1) -> Admission:
+    """So many sessions for so long, ten results a second, and the busiest of two stages as busy."""
+    admission = Admission(5.0)
+    for tenth in range(int(seconds * 10)):
+        if tenth % 10 == 0:
+            admission.waits([0.0] * sessions, tenth / 10)
+        admission.came("denoise", 0.05, tenth / 10, busy / 3)
+        admission.came("transcribe", delay_s, tenth / 10, busy)
+    return admission
+
+
+def _taken(admission: Admission, sessions: int, knock: int, now: float) -> int:
+    taken = 0
+    for _ in range(knock):
+        taken += not _refuses(admission, now, sessions + taken)
+    return taken
+
+
+def test_a_crowd_is_taken_as_far_as_the_busiest_stage_has_room() -> None:
+    assert _taken(_with(10, 0.375), 10, 100, 12.0) == 10
+    assert _taken(_with(10, 0.01), 10, 500, 12.0) == 500
+    assert _taken(_with(200, 0.4), 200, 1000, 12.0) == 175
+
+
+def test_nothing_is_known_without_sessions() -> None:
+    assert _taken(Admission(5.0), 0, 100, 0.0) == 100
+    assert _taken(_with(10, 0.9), 10, 100, 12.0 + PROOF_S) == 100  # nothing came for as long
+
+
+def test_a_full_stage_that_is_prompt_is_tried_with_few_at_a_time() -> None:
+    """What works in batches may be at work all the time and have room in them."""
+    admission = _with(80, 1.0)
+    assert _taken(admission, 80, 100, 12.0) == 11
+    assert _taken(admission, 91, 100, 12.5) == 0
+    for tenth in range(120, 240):
+        admission.waits([0.0] * 91, tenth / 10)
+        admission.came("transcribe", 0.1, tenth / 10, 1.0)
+    assert _taken(admission, 91, 100, 24.0) == 12
+
+
+def test_a_full_stage_that_is_late_is_full() -> None:
+    assert _taken(_with(80, 1.0, delay_s=0.7), 80, 100, 12.0) == 0
+    assert _taken(_with(80, 0.59, delay_s=0.7), 80, 100, 12.0) == 21
+
+
+def test_those_who_have_just_come_are_not_taken_for_free() -> None:
+    """What they cost comes later: until then they count as much as the others."""
+    admission = _with(10, 0.375)
+    for second in (12, 13, 14):
+        admission.waits([0.0] * 18, second)
+        admission.came("transcribe", 0.1, second, 0.375)
+    assert _taken(admission, 18, 100, 15.0) == 2
+
+
+def test_callers_who_come_as_others_go_are_taken() -> None:
+    admission = _with(50, 0.6)
+    for second in range(12, 60):
+        admission.waits([0.0] * 50, second)
+        for _ in range(10):
+            admission.came("transcribe", 0.1, second, 0.6)
+        assert _taken(admission, 47, 3, second) == 3
 
 
 class _Stuck:
