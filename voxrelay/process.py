@@ -131,7 +131,8 @@ class ServiceThreads:
 def yield_processor() -> None:
     """The calling thread, and every thread and process it starts from now on, gets what others leave of the processor (setpriority(2), on Linux)."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BULK_NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(BULK_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))  # none may take more again
 
 
 def _wait_for_topics(bus: Bus, services: Sequence[Service], platform: PlatformSettings, stop: threading.Event) -> None:

@@ -47,8 +47,10 @@ def test_every_payload_survives_the_wire(payload_type: type[Payload], encoding: 
     @settings(max_examples=40, deadline=None)
     @given(_instances(payload_type))
     def survives(payload: Payload) -> None:
-        event = Event("session-1", payload, "denoise", 7, "session-1/denoise/7", 1_700_000_000.25, 1_700_000_000.125, "00-a-b-01")
-        assert codec.decode(*codec.encode(event, encoding)) == event
+        event = Event("session-1", payload, "denoise", 7, "session-1/denoise/7", 1_700_000_000.25, 1_700_000_000.125, "00-a-b-01", 0.62)
+        decoded = codec.decode(*codec.encode(event, encoding))
+        assert decoded == event
+        assert decoded.busy == 0.62
 
     survives()
 

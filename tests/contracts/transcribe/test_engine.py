@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -82,6 +83,26 @@ def at_once(engine: Transcriber, samples: Float32Array, *, is_urgent: bool) -> H
     """The final of an utterance that was not followed."""
     (heard,) = engine.advance([Advance(engine.open(PLAIN, wants_interims=False, is_urgent=is_urgent), samples, is_last=True)])
     return heard
+
+
+def test_files_have_recognisers_of_their_own(cards: Float32Array) -> None:
+    """While one is at work on a file, as here for ever, people are heard."""
+    engine = PocketsphinxTranscriber(workers=1)
+    try:
+        expected = at_once(engine, cards, is_urgent=False)
+        _, of_files = engine.process_ids
+        assert of_files is not None
+        with ThreadPoolExecutor(1) as other:
+            os.kill(of_files, signal.SIGSTOP)
+            file = other.submit(at_once, engine, cards, is_urgent=False)
+            try:
+                assert at_once(engine, cards, is_urgent=True) == expected
+                assert not file.done()
+            finally:
+                os.kill(of_files, signal.SIGCONT)
+            assert file.result(60) == expected
+    finally:
+        engine.close()
 
 
 def test_a_closed_engine_starts_no_process_for_a_file(cards: Float32Array) -> None:

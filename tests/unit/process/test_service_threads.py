@@ -1,8 +1,12 @@
-"""How the threads of a service end when the log does not serve this process any more."""
+"""The threads of a service: whose work goes first, and how they end when the log does not serve this process any more."""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from tests.unit.gateway.conftest import scripted_service
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.errors import Fenced
-from voxrelay.process import FENCED, ServiceThreads
+from voxrelay.process import BULK_NICENESS, FENCED, ServiceThreads
 from voxrelay.settings import PlatformSettings
 from voxrelay.topology import topic_specs
 
@@ -26,6 +30,29 @@ class _Shut(MemoryBus):
 
         consumer.poll = poll
         return consumer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a share of the processor of their own on Linux alone")
+def test_the_bulk_lane_yields_to_the_live_one() -> None:
+    bus = MemoryBus()
+    bus.create_topics(topic_specs(1))
+    threads = ServiceThreads(bus, PlatformSettings(), [scripted_service()])
+    threads.start()
+    try:
+        running = {thread.name: thread for thread in threading.enumerate()}
+
+        def niceness(name: str) -> int:
+            return os.getpriority(os.PRIO_PROCESS, running[name].native_id or 0)
+
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        yielding = max(own, BULK_NICENESS)
+        deadline = time.monotonic() + 20
+        while niceness("transcribe-bulk") != yielding and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert niceness("transcribe-bulk") == niceness("denoise-bulk") == yielding
+        assert niceness("transcribe-live") == niceness("denoise-live") == own
+    finally:
+        threads.stop()
 
 
 def test_a_fenced_runner_says_one_sentence_and_the_process_is_to_end(caplog: pytest.LogCaptureFixture) -> None:
