@@ -27,18 +27,13 @@ BUSY_WINDOW_S = 1.0
 
 
 class ReaderMeasures:
-    """Of one stage or projection on one lane. Used by the runner's thread; the lag is worked out for whoever scrapes, in theirs.
-
-    ``busy_share`` is the share of the last second or little more, 0 to 1, in which it was at work.
-    """
+    """Of one stage or projection on one lane. Used by the runner's thread; the lag is worked out for whoever scrapes, in theirs."""
 
     def __init__(self, name: str, lane: Lane, clock: Callable[[], float]) -> None:
         self._clock, self._lateness = clock, Lateness()
         self._events, self._busy = EVENTS.labels(name, lane), BUSY_SECONDS.labels(name, lane)
         self._batches, self._queued = BATCH_EVENTS.labels(name, lane), QUEUE_SECONDS.labels(name, lane)
         STAGE_LAG_SECONDS.labels(name, lane).set_function(lambda: self._lateness.lag_s(clock()))
-        self.busy_share = 0.0
-        self._window_from, self._worked_s = clock(), 0.0
 
     def polled(self, records: Sequence[Record]) -> None:
         self._lateness.polled(records)
@@ -51,28 +46,36 @@ class ReaderMeasures:
 
     def handled(self, records: Sequence[Record], consumer: Consumer, started: float) -> None:
         self._lateness.handled(records, consumer)
-        now = self._clock()
         if records:
-            worked_s = max(0.0, now - started)
-            self._busy.inc(worked_s)
-            self._worked_s += worked_s
-        if now - self._window_from >= BUSY_WINDOW_S:
-            self.busy_share = min(1.0, self._worked_s / (now - self._window_from))
-            self._window_from, self._worked_s = now, 0.0
+            self._busy.inc(max(0.0, self._clock() - started))
 
     def forget(self, source: TopicPartition) -> None:
         self._lateness.forget(source)
 
 
 class StageMeasures(ReaderMeasures):
-    """The same with what a stage holds."""
+    """The same with what a stage holds.
+
+    ``busy_share``: of the last second or little more, 0 to 1, the share that its batches took. Waiting for the log is none of it: that grows
+    with the number of batches, and not with the work.
+    """
 
     def __init__(self, name: str, lane: Lane, clock: Callable[[], float]) -> None:
         super().__init__(name, lane, clock)
+        self.busy_share = 0.0
+        self._window_from, self._worked_s = clock(), 0.0
         self._sessions, self._utterances = STAGE_SESSIONS.labels(name, lane), OPEN_UTTERANCES.labels(name, lane)
         for counter in (REPEATS, REWINDS, UNREADABLE_CHECKPOINTS):
             counter.labels(name, lane)  # there from the start: an increase from nothing is none
         self._age_records, self._age_s = CHECKPOINT_AGE_RECORDS.labels(name, lane), CHECKPOINT_AGE_SECONDS.labels(name, lane)
+
+    def worked(self, began: float) -> None:
+        """On a batch, until now; or on none."""
+        now = self._clock()
+        self._worked_s += max(0.0, now - began)
+        if now - self._window_from >= BUSY_WINDOW_S:
+            self.busy_share = min(1.0, self._worked_s / (now - self._window_from))
+            self._window_from, self._worked_s = now, 0.0
 
     def held(self, partitions: Collection[TrackedPartition], records_behind: int, now: float) -> None:
         """What would be lost for the moment, and how much read again, if the process died now."""

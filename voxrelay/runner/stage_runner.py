@@ -141,8 +141,10 @@ class StageRunner:
         if now >= self._next_look:
             self._next_look = now + LOOK_FOR_IDLE_EVERY_S
             self._expire(now)
+        began = self._clock()
         if records:
             self._handle(records, now)
+        self._measures.worked(began)
         self._measures.handled(records, self._consumer, now)
 
     def _handle(self, records: Sequence[Record], now: float) -> None:
