@@ -152,7 +152,7 @@ def main() -> None:
 
     if arguments.mode in ("kafka", "both"):
         with alone.broker("overhead") as kafka:
-            settings = {"VOXRELAY_PARTITIONS": str(arguments.partitions)}
+            settings = {"VOXRELAY_PARTITIONS": str(arguments.partitions), "VOXRELAY_GATEWAY_MAX_BUSY": "0"}
             with alone.stack("overhead", kafka, ("gateway", *MODULES), settings, MODULES) as running:
                 pids = {name: running.pid(name) for name in ("gateway", *MODULES)} | {"broker": alone.broker_pid("overhead"), "client": os.getpid()}
                 for sessions in arguments.sessions:

@@ -169,7 +169,7 @@ def main() -> int:
         stacks = []
         for number in range(REPLICAS):
             names = ("gateway", *MODULES) if number == 0 else tuple(MODULES)
-            settings = {"VOXRELAY_GATEWAY_MAX_LAG_S": "600", "VOXRELAY_LANES": '["live"]'}
+            settings = {"VOXRELAY_GATEWAY_MAX_LAG_S": "600", "VOXRELAY_GATEWAY_MAX_BUSY": "0", "VOXRELAY_LANES": '["live"]'}
             stacks.append(Stack(Path(folder) / str(number), settings, names, MODULES, number))
         try:
             stacks[0].prepare()

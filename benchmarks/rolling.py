@@ -211,7 +211,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
     from local_services.stack import Stack
 
-    environment = {"VOXRELAY_GATEWAY_RESUME_S": "60", "VOXRELAY_GATEWAY_DRAIN_S": str(arguments.drain)}
+    environment = {"VOXRELAY_GATEWAY_RESUME_S": "60", "VOXRELAY_GATEWAY_MAX_BUSY": "0", "VOXRELAY_GATEWAY_DRAIN_S": str(arguments.drain)}
     with tempfile.TemporaryDirectory(prefix="voxrelay-rolling-") as folder:
         first = Stack(Path(folder) / "first", environment, (*BESIDE, *ON_THE_WAY), MODULES, replica=None)
         second = Stack(Path(folder) / "second", environment, ON_THE_WAY, MODULES, replica=None)

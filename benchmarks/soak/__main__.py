@@ -61,7 +61,12 @@ KINDS = {
     "pass-through": Kind(SERVICES, PASSING, WORDS_ONLY, "interim", 0.25, 20),
     "bundled": Kind((*SERVICES, "diarize", "classify"), {}, {}, "final", 3.0, 1),
 }
-SETTINGS = {"VOXRELAY_OBJECT_STORE_URL": f"file://{OUT}/soak-objects", "VOXRELAY_GATEWAY_MAX_SESSIONS": "5000", "VOXRELAY_LOG_LEVEL": "warning"}
+SETTINGS = {
+    "VOXRELAY_OBJECT_STORE_URL": f"file://{OUT}/soak-objects",
+    "VOXRELAY_GATEWAY_MAX_SESSIONS": "5000",
+    "VOXRELAY_GATEWAY_MAX_BUSY": "0",  # lateness alone says what the most is
+    "VOXRELAY_LOG_LEVEL": "warning",
+}
 
 
 @dataclass

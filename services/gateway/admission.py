@@ -20,16 +20,15 @@ WINDOW_S = 3.0  # results of the last so many seconds count
 LEAST_RESULTS = 3  # one slow result is no sign
 RETRY_AFTER_S = 5
 PROOF_S = 10.0  # until a session shows in how busy the stages are: of an utterance without interims only its end is work
-FULL = 0.75  # of a stage's time: beyond it the wait grows faster than the load
 EASY_SHARE = 0.1  # of the most lag: a full stage that is no later than this may still have room in its batches
 GROWTH_SHARE = 8  # then one more for so many sessions is tried at a time
 WAITING_SHARE = 10  # one session in so many may wait, for whatever reason of its own, and nobody is refused for it
 
 
 class Admission:
-    def __init__(self, most_lag_s: float, clock: Callable[[], float] = steady_time) -> None:
-        """``clock`` is for who scrapes, on the same event loop: seconds since the epoch."""
-        self._most_lag_s = most_lag_s
+    def __init__(self, most_lag_s: float, most_busy: float = 0.0, clock: Callable[[], float] = steady_time) -> None:
+        """``most_busy``: a stage with more of its time at work is full; 0: none is. ``clock`` is for who scrapes, on the same event loop."""
+        self._most_lag_s, self._most_busy = most_lag_s, most_busy
         LAG_SECONDS.set_function(lambda: self.lag_s(clock()))
         self._delays: dict[str, deque[tuple[float, float]]] = {}  # by producer: when it came, how late it was
         self._busy: dict[str, _Told] = {}  # by producer: the share of its time that it was at work
@@ -69,8 +68,8 @@ class Admission:
             self._entered.popleft()
         busy = max((told.mean(now) for told in self._busy.values()), default=0.0)
         proven = self._sessions.least(now)
-        if proven and busy * (sessions + 1) / proven > FULL:
-            is_late = busy > FULL and lag_s > EASY_SHARE * self._most_lag_s
+        if self._most_busy and proven and busy * (sessions + 1) / proven > self._most_busy:
+            is_late = busy > self._most_busy and lag_s > EASY_SHARE * self._most_lag_s
             if is_late or len(self._entered) >= max(1, sessions // GROWTH_SHARE):
                 raise Refused("OVERLOADED", f"The platform is busy with those it has; try again in {RETRY_AFTER_S} s.", RETRY_AFTER_S)
         self._entered.append(now)

@@ -41,7 +41,7 @@ class SessionHub:
 
     def __init__(self, bus: Bus, settings: GatewaySettings, gate: Gate, clock: Callable[[], float] = steady_time) -> None:
         self._bus, self.settings, self.gate, self.clock = bus, settings, gate, clock
-        self.admission = Admission(settings.max_lag_s)
+        self.admission = Admission(settings.max_lag_s, settings.max_busy)
         self.told_files: dict[str, float] = {}
         self._reading = SharedReading(bus)
         GATEWAY_ROOM.set(settings.max_sessions)

@@ -23,6 +23,12 @@ class GatewaySettings(Settings):
     max_lag_s: float = Field(
         5.0, gt=0, description="live results later than this: no new live session is taken; a tenth of it: none while a stage is full"
     )
+    max_busy: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="share of its time at work above which a stage is full: few new live sessions are taken then; 0: none is",
+    )
     session_lifetime_s: float = Field(1800.0, gt=0, description="a connection lives at most so long")
     idle_s: float = Field(60.0, gt=0, description="a connection without any message for so long is closed")
     resume_s: float = Field(30.0, ge=0, description="a session whose connection broke waits for its client so long; 0: it ends at once")

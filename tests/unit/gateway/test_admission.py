@@ -66,7 +66,7 @@ def test_one_session_in_ten_that_is_stuck_refuses_nobody() -> None:
 
 def _with(sessions: int, busy: float, seconds: float = 12.0, delay_s: float = 0.1) -> Admission:
     """So many sessions for so long, ten results a second, and the busiest of two stages as busy."""
-    admission = Admission(5.0)
+    admission = Admission(5.0, 0.75)
     for tenth in range(int(seconds * 10)):
         if tenth % 10 == 0:
             admission.waits([0.0] * sessions, tenth / 10)
@@ -89,7 +89,7 @@ def test_a_crowd_is_taken_as_far_as_the_busiest_stage_has_room() -> None:
 
 
 def test_nothing_is_known_without_sessions() -> None:
-    assert _taken(Admission(5.0), 0, 100, 0.0) == 100
+    assert _taken(Admission(5.0, 0.75), 0, 100, 0.0) == 100
     assert _taken(_with(10, 0.9), 10, 100, 12.0 + PROOF_S) == 100  # nothing came for as long
 
 
