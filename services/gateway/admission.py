@@ -26,7 +26,7 @@ WAITING_SHARE = 10  # one session in so many may wait, for whatever reason of it
 
 
 class Admission:
-    def __init__(self, most_lag_s: float, most_busy: float = 0.0, clock: Callable[[], float] = steady_time) -> None:
+    def __init__(self, most_lag_s: float, most_busy: float = 0.0, *, clock: Callable[[], float] = steady_time) -> None:
         """``most_busy``: a stage with more of its time at work is full; 0: none is. ``clock`` is for who scrapes, on the same event loop."""
         self._most_lag_s, self._most_busy = most_lag_s, most_busy
         LAG_SECONDS.set_function(lambda: self.lag_s(clock()))

@@ -50,7 +50,7 @@ async def test_the_wait_after_the_end_of_speech_is_the_audio_that_went_by(gatewa
 
 def test_the_lag_that_admission_goes_by_is_told_and_ends_with_the_calls() -> None:
     now = [100.0]
-    admission = Admission(5.0, lambda: now[0])
+    admission = Admission(5.0, clock=lambda: now[0])
     for _ in range(3):
         admission.came("transcribe", 4.0, now[0])
     assert REGISTRY.get_sample_value("voxrelay_gateway_lag_seconds") == 4.0
