@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
@@ -16,10 +16,10 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_s(pid: int) -> float:
-    """Processor seconds of all its threads so far."""
+def cpu_s(pid: int, *, with_ended: bool = False) -> float:
+    """Processor seconds of all its threads so far, and of the children it has seen to their end."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+    return sum(map(int, fields[11 : 15 if with_ended else 13])) / TICKS_A_SECOND
 
 
 def memory_mb(pid: int) -> float:
@@ -42,7 +42,7 @@ async def cores_busy(pids: Mapping[str, int], start_at: float, seconds: float) -
 
 
 class Watch:
-    """Memory and processor time of each process, its memory with that of its workers. ``cores`` counts from when it was asked last."""
+    """Memory and processor time of each process with its workers. ``cores`` counts from when it was asked last."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids, self._at = pids, time.perf_counter()
@@ -50,16 +50,7 @@ class Watch:
 
     def memory(self) -> dict[str, float]:
         """MB."""
-        found = {}
-        for name, pid in self._pids.items():
-            workers = 0.0
-            for worker, _ in descendants(pid):
-                try:
-                    workers += memory_mb(worker)
-                except OSError:
-                    continue  # it has just ended
-            found[name] = round(memory_mb(pid) + workers, 2)
-        return found
+        return {name: round(memory_mb(pid) + _of_workers(pid, memory_mb), 2) for name, pid in self._pids.items()}
 
     def cores(self) -> dict[str, float]:
         """And ``stolen``, by the machine's neighbours."""
@@ -71,5 +62,19 @@ class Watch:
 
 
 def used(pids: Mapping[str, int]) -> dict[str, float]:
-    """Processor seconds so far of each process, and ``stolen``."""
-    return {name: cpu_s(pid) for name, pid in pids.items()} | {"stolen": stolen_s()}
+    """Processor seconds so far of each process with its workers, and ``stolen``."""
+    return {name: _with_workers_s(pid) for name, pid in pids.items()} | {"stolen": stolen_s()}
+
+
+def _with_workers_s(pid: int) -> float:
+    return cpu_s(pid, with_ended=True) + _of_workers(pid, lambda worker: cpu_s(worker, with_ended=True))
+
+
+def _of_workers(pid: int, measure: Callable[[int], float]) -> float:
+    found = 0.0
+    for worker, _ in descendants(pid):
+        try:
+            found += measure(worker)
+        except OSError:
+            continue  # it has just ended
+    return found

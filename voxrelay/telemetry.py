@@ -63,7 +63,7 @@ REWINDS = Counter("voxrelay_rewinds_total", "Times a stage went back to its chec
 THINNED = Counter("voxrelay_interims_thinned_total", "Interim results left out under load.", ["stage"])
 
 # --- is it full? ---
-BUSY_SECONDS = Counter("voxrelay_busy_seconds_total", "Time a stage was at work on a batch: 1 a second is all there is.", ["stage", "lane"])
+BUSY_SECONDS = Counter("voxrelay_busy_seconds_total", "Time at work, without waiting for the log: 1 a second is all there is.", ["stage", "lane"])
 STAGE_SESSIONS = Gauge("voxrelay_stage_sessions", "Sessions a stage holds state for.", ["stage", "lane"])
 OPEN_UTTERANCES = Gauge("voxrelay_open_utterances", "Utterances that have begun and not ended, as the stage has seen.", ["stage", "lane"])
 CHECKPOINT_BYTES = Histogram("voxrelay_checkpoint_bytes", "Size of a snapshot.", ["stage"], buckets=(100, 1e3, 1e4, 1e5, 1e6))

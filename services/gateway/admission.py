@@ -31,8 +31,9 @@ class Admission:
         self._most_lag_s, self._most_busy = most_lag_s, most_busy
         LAG_SECONDS.set_function(lambda: self.lag_s(clock()))
         self._delays: dict[str, deque[tuple[float, float]]] = {}  # by producer: when it came, how late it was
-        self._busy: dict[str, _Told] = {}  # by producer: the share of its time that it was at work
-        self._sessions = _Told()
+        self._shares: dict[str, _Told] = {}  # by producer: of its time, at work
+        self._sessions, self._busy, self._proven = _Told(PROOF_S), _Told(PROOF_S), _Told(PROOF_S)
+        self._cost = 0.0  # of one session, in shares of the busiest stage's time: the newest that is known, also while nobody is there
         self._wait_s = 0.0
         self._entered: deque[float] = deque()  # when the newest sessions were taken
 
@@ -42,13 +43,17 @@ class Admission:
         recent.append((now, delay_s))
         while recent[0][0] < now - WINDOW_S:
             recent.popleft()
-        self._busy.setdefault(producer, _Told()).add(now, busy)
+        self._shares.setdefault(producer, _Told(WINDOW_S)).add(now, busy)
 
     def waits(self, waits_s: Iterable[float], now: float) -> None:
         """How long each live session has waited for something that is due; told every second. With fewer than ten, the longest counts."""
         longest_first = sorted(waits_s, reverse=True)
-        self._sessions.add(now, len(longest_first))
         self._wait_s = longest_first[len(longest_first) // WAITING_SHARE] if longest_first else 0.0
+        self._sessions.add(now, len(longest_first))
+        if proven := self._sessions.least(now, now - WINDOW_S):  # what is told of the stages is that old
+            self._proven.add(now, proven)
+            self._busy.add(now, max((told.mean(now) for told in self._shares.values()), default=0.0))
+            self._cost = self._busy.mean(now) / self._proven.mean(now)
 
     def lag_s(self, now: float) -> float:
         """How late the latest of the stages is."""
@@ -66,19 +71,18 @@ class Admission:
             raise Refused("OVERLOADED", f"Results are {lag_s:.0f} s late at the moment; try again in {RETRY_AFTER_S} s.", RETRY_AFTER_S)
         while self._entered and self._entered[0] < now - PROOF_S:
             self._entered.popleft()
-        busy = max((told.mean(now) for told in self._busy.values()), default=0.0)
-        proven = self._sessions.least(now)
-        if self._most_busy and proven and busy * (sessions + 1) / proven > self._most_busy:
-            is_late = busy > self._most_busy and lag_s > EASY_SHARE * self._most_lag_s
+        if self._cost * (sessions + 1) > self._most_busy > 0.0:
+            is_late = self._busy.mean(now) > self._most_busy and lag_s > EASY_SHARE * self._most_lag_s
             if is_late or len(self._entered) >= max(1, sessions // GROWTH_SHARE):
                 raise Refused("OVERLOADED", f"The platform is busy with those it has; try again in {RETRY_AFTER_S} s.", RETRY_AFTER_S)
         self._entered.append(now)
 
 
 class _Told:
-    """What was told in the last ``PROOF_S``; 0 where that is nothing."""
+    """What was told in the last ``window_s``; 0 where that is nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
         self._told: deque[tuple[float, float]] = deque()
         self._sum = 0.0
 
@@ -91,10 +95,10 @@ class _Told:
         self._forget(now)
         return self._sum / len(self._told) if self._told else 0.0
 
-    def least(self, now: float) -> float:
+    def least(self, now: float, until: float) -> float:
         self._forget(now)
-        return min((value for _, value in self._told), default=0.0)
+        return min((value for at, value in self._told if at <= until), default=0.0)
 
     def _forget(self, now: float) -> None:
-        while self._told and self._told[0][0] < now - PROOF_S:
+        while self._told and self._told[0][0] < now - self._window_s:
             self._sum -= self._told.popleft()[1]

@@ -28,8 +28,13 @@ class TranscribeSettings(Settings):
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="what a multilingual Whisper writes: transcribe (as it is spoken) or translate (into English)"
     )
-    workers: int = Field(default_factory=_default_workers, ge=1, le=64, description="worker processes of the bundled engine, or of sherpa-onnx")
-    followed: int = Field(2, ge=1, le=16, description="utterances a worker can give interims for at once; 55 MB each, taken when needed")
+    workers: int = Field(
+        default_factory=_default_workers,
+        ge=1,
+        le=64,
+        description="worker processes of the bundled engine (as many again for files, once one comes), or of sherpa-onnx",
+    )
+    followed: int = Field(4, ge=1, le=16, description="utterances a worker can give interims for at once; 55 MB each, taken when needed")
     words: int = Field(20_000, ge=100, le=200_000, description="words the bundled engine listens for, the most frequent ones; more is slower")
     beam_hmms: int = Field(3000, ge=100, le=100_000, description="how many states the bundled engine's search keeps; more is slower and better")
     boost: float = Field(30.0, gt=0, le=10_000, description="how much likelier a word of the custom vocabulary is than an average word")

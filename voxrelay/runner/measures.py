@@ -27,7 +27,10 @@ BUSY_WINDOW_S = 1.0
 
 
 class ReaderMeasures:
-    """Of one stage or projection on one lane. Used by the runner's thread; the lag is worked out for whoever scrapes, in theirs."""
+    """Of one stage or projection on one lane. Used by the runner's thread; the lag is worked out for whoever scrapes, in theirs.
+
+    A stage's waiting for the log is no work: it grows with the number of batches, and those are fewer where there is more to do.
+    """
 
     def __init__(self, name: str, lane: Lane, clock: Callable[[], float]) -> None:
         self._clock, self._lateness = clock, Lateness()
@@ -44,10 +47,11 @@ class ReaderMeasures:
         self._batches.observe(events)
         self._queued.observe(max(0.0, now - oldest.time))
 
-    def handled(self, records: Sequence[Record], consumer: Consumer, started: float) -> None:
+    def handled(self, records: Sequence[Record], consumer: Consumer, began: float) -> None:
+        """These, from ``began`` until now; or none."""
         self._lateness.handled(records, consumer)
         if records:
-            self._busy.inc(max(0.0, self._clock() - started))
+            self._busy.inc(max(0.0, self._clock() - began))
 
     def forget(self, source: TopicPartition) -> None:
         self._lateness.forget(source)
@@ -56,8 +60,7 @@ class ReaderMeasures:
 class StageMeasures(ReaderMeasures):
     """The same with what a stage holds.
 
-    ``busy_share``: of the last second or little more, 0 to 1, the share that its batches took. Waiting for the log is none of it: that grows
-    with the number of batches, and not with the work.
+    ``busy_share``: of the last second or little more, 0 to 1, the share that its batches took.
     """
 
     def __init__(self, name: str, lane: Lane, clock: Callable[[], float]) -> None:
@@ -69,8 +72,8 @@ class StageMeasures(ReaderMeasures):
             counter.labels(name, lane)  # there from the start: an increase from nothing is none
         self._age_records, self._age_s = CHECKPOINT_AGE_RECORDS.labels(name, lane), CHECKPOINT_AGE_SECONDS.labels(name, lane)
 
-    def worked(self, began: float) -> None:
-        """On a batch, until now; or on none."""
+    def handled(self, records: Sequence[Record], consumer: Consumer, began: float) -> None:
+        super().handled(records, consumer, began)
         now = self._clock()
         self._worked_s += max(0.0, now - began)
         if now - self._window_from >= BUSY_WINDOW_S:

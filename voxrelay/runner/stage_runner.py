@@ -144,8 +144,7 @@ class StageRunner:
         began = self._clock()
         if records:
             self._handle(records, now)
-        self._measures.worked(began)
-        self._measures.handled(records, self._consumer, now)
+        self._measures.handled(records, self._consumer, began)
 
     def _handle(self, records: Sequence[Record], now: float) -> None:
         taken = [item for record, event in self._inlet.open(records) if (item := self._take(record, event, now)) is not None]

@@ -74,7 +74,7 @@ class PocketsphinxTranscriber:
     languages = (LANGUAGE,)
 
     def __init__(
-        self, workers: int = 1, followed: int = 2, words: int = 20_000, beam_hmms: int = 3000, boost: float = 30.0, vocabularies: int = 1
+        self, workers: int = 1, followed: int = 4, words: int = 20_000, beam_hmms: int = 3000, boost: float = 30.0, vocabularies: int = 1
     ) -> None:
         """Raises ``WorkerFailed`` when the model cannot be read."""
         self.engine = Engine("pocketsphinx", version("pocketsphinx"), _model_digest())

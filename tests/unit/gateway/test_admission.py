@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from services.gateway.admission import PROOF_S, RETRY_AFTER_S, Admission
+from services.gateway.admission import RETRY_AFTER_S, Admission
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest as scripted
 from tests.unit.gateway.test_native import RATE_HZ, _wav, dial, everything, of
@@ -85,12 +85,27 @@ def _taken(admission: Admission, sessions: int, knock: int, now: float) -> int:
 def test_a_crowd_is_taken_as_far_as_the_busiest_stage_has_room() -> None:
     assert _taken(_with(10, 0.375), 10, 100, 12.0) == 10
     assert _taken(_with(10, 0.01), 10, 500, 12.0) == 500
-    assert _taken(_with(200, 0.4), 200, 1000, 12.0) == 175
+    assert _taken(_with(200, 0.39), 200, 1000, 12.0) == 184
 
 
-def test_nothing_is_known_without_sessions() -> None:
+def test_nothing_is_known_before_the_first_sessions() -> None:
     assert _taken(Admission(5.0, 0.75), 0, 100, 0.0) == 100
-    assert _taken(_with(10, 0.9), 10, 100, 12.0 + PROOF_S) == 100  # nothing came for as long
+
+
+def test_what_a_session_costs_is_known_while_nobody_is_there() -> None:
+    admission = _with(10, 0.375)
+    for second in range(12, 100):
+        admission.waits([], second)
+    assert _taken(admission, 0, 100, 100.0) == 20
+
+
+def test_many_who_leave_at_once_do_not_make_the_last_of_them_dear() -> None:
+    admission = _with(100, 0.5)
+    for second in range(12, 40):
+        admission.waits([0.0], second)
+        admission.came("transcribe", 0.1, second, 0.005)
+        assert _taken(admission, 1, 30, second) == 30
+        admission._entered.clear()
 
 
 def test_a_full_stage_that_is_prompt_is_tried_with_few_at_a_time() -> None:
