@@ -20,7 +20,7 @@ WINDOW_S = 3.0  # results of the last so many seconds count
 LEAST_RESULTS = 3  # one slow result is no sign
 RETRY_AFTER_S = 5
 PROOF_S = 10.0  # until a session shows in how busy the stages are: of an utterance without interims only its end is work
-EASY_SHARE = 0.1  # of the most lag: a full stage that is no later than this may still have room in its batches
+EASY_SHARE = 0.1  # of the most lag: a full stage that was never later than this, in PROOF_S, may still have room in its batches
 GROWTH_SHARE = 8  # then one more for so many sessions is tried at a time
 WAITING_SHARE = 10  # one session in so many may wait, for whatever reason of its own, and nobody is refused for it
 
@@ -32,7 +32,7 @@ class Admission:
         LAG_SECONDS.set_function(lambda: self.lag_s(clock()))
         self._delays: dict[str, deque[tuple[float, float]]] = {}  # by producer: when it came, how late it was
         self._shares: dict[str, _Told] = {}  # by producer: of its time, at work
-        self._sessions, self._busy, self._proven = _Told(PROOF_S), _Told(PROOF_S), _Told(PROOF_S)
+        self._sessions, self._busy, self._proven, self._lags = (_Told(PROOF_S) for _ in range(4))
         self._cost = 0.0  # of one session, in shares of the busiest stage's time: the newest that is known, also while nobody is there
         self._wait_s = 0.0
         self._entered: deque[float] = deque()  # when the newest sessions were taken
@@ -49,6 +49,7 @@ class Admission:
         """How long each live session has waited for something that is due; told every second. With fewer than ten, the longest counts."""
         longest_first = sorted(waits_s, reverse=True)
         self._wait_s = longest_first[len(longest_first) // WAITING_SHARE] if longest_first else 0.0
+        self._lags.add(now, self.lag_s(now))
         self._sessions.add(now, len(longest_first))
         if proven := self._sessions.least(now, now - WINDOW_S):  # what is told of the stages is that old
             self._proven.add(now, proven)
@@ -72,7 +73,7 @@ class Admission:
         while self._entered and self._entered[0] < now - PROOF_S:
             self._entered.popleft()
         if self._cost * (sessions + 1) > self._most_busy > 0.0:
-            is_late = self._busy.mean(now) > self._most_busy and lag_s > EASY_SHARE * self._most_lag_s
+            is_late = self._busy.mean(now) > self._most_busy and max(lag_s, self._lags.most(now)) > EASY_SHARE * self._most_lag_s
             if is_late or len(self._entered) >= max(1, sessions // GROWTH_SHARE):
                 raise Refused("OVERLOADED", f"The platform is busy with those it has; try again in {RETRY_AFTER_S} s.", RETRY_AFTER_S)
         self._entered.append(now)
@@ -94,6 +95,10 @@ class _Told:
     def mean(self, now: float) -> float:
         self._forget(now)
         return self._sum / len(self._told) if self._told else 0.0
+
+    def most(self, now: float) -> float:
+        self._forget(now)
+        return max((value for _, value in self._told), default=0.0)
 
     def least(self, now: float, until: float) -> float:
         self._forget(now)

@@ -124,6 +124,20 @@ def test_a_full_stage_that_is_late_is_full() -> None:
     assert _taken(_with(80, 0.59, delay_s=0.7), 80, 100, 12.0) == 21
 
 
+def test_a_full_stage_that_was_late_a_moment_ago_is_full() -> None:
+    admission = _with(80, 1.0)
+    for at, delay_s in ((12.0, 0.7), (13.0, 0.7), (14.0, 0.7), (18.0, 0.1), (19.0, 0.1), (20.0, 0.1)):
+        for tenth in range(10):
+            admission.came("transcribe", delay_s, at + tenth / 10, 1.0)
+        admission.waits([0.0] * 80, at + 1)
+    assert admission.lag_s(21.0) == 0.1
+    assert _taken(admission, 80, 100, 21.0) == 0
+    for second in range(21, 28):
+        admission.came("transcribe", 0.1, second, 1.0)
+        admission.waits([0.0] * 80, second)
+    assert _taken(admission, 80, 100, 28.0) == 11
+
+
 def test_those_who_have_just_come_are_not_taken_for_free() -> None:
     """What they cost comes later: until then they count as much as the others."""
     admission = _with(10, 0.375)
