@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("confluent_kafka", reason="the library of Kafka is not installed")
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from voxrelay.bus import api, kafka, kafka_consumers
 from voxrelay.bus.kafka_consumers import GroupConsumer
@@ -24,6 +24,8 @@ class _Client:
     def __init__(self, _settings: Mapping[str, Any]) -> None:
         self.asked: list[str] = []
         self.moves: list[Callable[[_Client], None]] = []
+        self.offsets: dict[int, int] = {}
+        self.failures: list[KafkaError] = []
 
     def subscribe(self, topics: Sequence[str], **callbacks: Any) -> None:
         self.callbacks = callbacks
@@ -32,8 +34,14 @@ class _Client:
         if self.moves:
             self.moves.pop(0)(self)
 
-    def incremental_assign(self, _positions: Sequence[TopicPartition]) -> None:
+    def incremental_assign(self, positions: Sequence[TopicPartition]) -> None:
         self.asked.append("assign")
+        self.starts = {position.partition: position.offset for position in positions}
+
+    def committed(self, positions: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:  # the client's signature
+        if self.failures:
+            raise KafkaException(self.failures.pop())
+        return [TopicPartition(position.topic, position.partition, self.offsets.get(position.partition, OFFSET_INVALID)) for position in positions]
 
     def list_topics(self, topic: str, timeout: float) -> None:
         self.asked.append(f"metadata of {topic}")
@@ -70,6 +78,30 @@ def test_after_each_move_it_asks_for_metadata_also_when_it_got_nothing(member: G
         client.asked.clear()
         member.poll()
         assert [what for what in client.asked if what != "assign"] == ["metadata of speech"]
+
+
+def test_partitions_are_assigned_with_the_offset_they_begin_at(member: GroupConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka (2.16, its issue 5586) forgets its own question for it when the coordinator moves, and then fetches nothing for ever."""
+    client: Any = member.client
+    monkeypatch.setattr(kafka_consumers, "ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(_Anybody, "assigned", lambda _, sources: {sources[0]: 3})
+    client.offsets = {0: 11, 1: 12}
+    client.failures = [KafkaError(KafkaError.NOT_COORDINATOR), KafkaError(KafkaError._TRANSPORT)]
+    client.moves = [assign(0, 1, 2)]
+    member.poll()
+    assert client.starts == {0: 3, 1: 12, 2: OFFSET_INVALID}
+    assert not client.failures
+
+
+def test_a_coordinator_that_never_answers_does_not_keep_partitions_from_being_assigned(
+    member: GroupConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client: Any = member.client
+    monkeypatch.setattr(kafka_consumers, "COMMITTED_WITHIN_S", 0.0)
+    client.failures = [KafkaError(KafkaError.NOT_COORDINATOR)]
+    client.moves = [assign(0)]
+    member.poll()
+    assert client.starts == {0: OFFSET_INVALID}
 
 
 def test_between_moves_it_wakes_the_group_thread_in_time_for_the_heartbeats(member: GroupConsumer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ class Rebalance(Protocol):
     """What a group member does when partitions come and go. Called inside ``poll`` and ``close``."""
 
     def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Prepare; give the offset to start from for partitions that shall not start at the committed offset (or the earliest)."""
+        """Prepare; give the offsets to start from. Other partitions start at the committed one, or at the earliest."""
         ...
 
     def revoked(self, sources: Sequence[TopicPartition]) -> None:

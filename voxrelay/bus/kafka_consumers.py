@@ -25,6 +25,8 @@ HEARTBEAT_MS = 100  # how soon a member learns that partitions are to move
 WAKE_EVERY_S = 0.05
 METADATA_WITHIN_S = 1.0
 FENCED_AGAIN_WITHIN_S = 60.0
+COMMITTED_WITHIN_S = 60.0
+ASK_AGAIN_S = 0.2
 
 
 def problem_of(what: str, error: KafkaError) -> Exception:
@@ -182,10 +184,26 @@ class GroupConsumer(PartitionConsumer):
         self._has_moved = True
         sources = _sources(positions)
         self._owned.update(sources)
-        starts = self._rebalance.assigned(sources)
+        starts = dict(self._rebalance.assigned(sources))
+        starts |= self._committed_soon([source for source in sources if source not in starts])
         for position in positions:
             position.offset = starts.get(TopicPartition(position.topic, position.partition), OFFSET_INVALID)
         client.incremental_assign(positions)
+
+    def _committed_soon(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Asked for here and not by librdkafka: where the group's coordinator is just moving, that one (2.16) forgets that it asked, and fetches
+        nothing of the partition until the next rebalance (its issue 5586). Where nothing is committed it begins at the earliest.
+        """
+        deadline = time.monotonic() + COMMITTED_WITHIN_S
+        while sources:
+            try:
+                return self.committed(sources)
+            except Unavailable as error:
+                if time.monotonic() >= deadline:
+                    log.warning("The committed offsets are left to the library.", extra=fields(topic=self._topics[0], reason=str(error)))
+                    break
+                time.sleep(ASK_AGAIN_S)
+        return {}
 
     def _on_revoke(self, client: Client, positions: list[Position]) -> None:  # noqa: ARG002  # the client's signature
         self._has_moved = True

@@ -332,8 +332,8 @@ class StageRunner:
     # --- Rebalance ---------------------------------------------------------------------------------------------------------
 
     def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        starts = {}
         committed = self._patiently(lambda: self._consumer.committed(sources))
+        starts = dict(committed)
         checkpoints = self._patiently(lambda: self._checkpoints.read([source.partition for source in sources]))
         for source in sources:
             open_offsets = self._restore(source, checkpoints[source.partition])
