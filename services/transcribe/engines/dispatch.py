@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
@@ -34,11 +35,11 @@ class _Job:
 class Dispatch:
     """Hands jobs to worker processes, one at a time each: a job for one worker, or for whichever is free first. Thread-safe.
 
-    The workers are its own from now on.
+    The workers are its own from now on. ``at_work`` is entered for every job.
     """
 
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
+    def __init__(self, workers: Workers, at_work: AbstractContextManager[None] | None = None) -> None:
+        self._workers, self._at_work = workers, at_work or nullcontext()
         self._changed = Condition()
         self._for_any: list[_Job] = []
         self._for_one: list[list[_Job]] = [[] for _ in range(len(workers))]
@@ -88,7 +89,8 @@ class Dispatch:
     def _work(self, index: int) -> None:
         while (job := self._next(index)) is not None:
             try:
-                result = self._workers.call(index, job.method, *job.arguments)
+                with self._at_work:
+                    result = self._workers.call(index, job.method, *job.arguments)
             except Exception as error:
                 self._mark(index, self._down.add if isinstance(error, Unavailable) else self._down.discard)
                 job.future.set_exception(error)  # whoever waits for the job raises it

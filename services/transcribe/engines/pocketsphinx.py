@@ -23,6 +23,7 @@ import pocketsphinx
 
 from services.transcribe.engine import Advance, Hypothesis, StreamOptions
 from services.transcribe.engines.dispatch import Dispatch, Urgency
+from services.transcribe.engines.precedence import AtWork
 from voxrelay.audio import SAMPLE_RATE_HZ, Float32Array, pcm_s16le_from_float32, seconds
 from voxrelay.events import Engine, Word
 from voxrelay.telemetry import THINNED
@@ -68,7 +69,7 @@ class PocketsphinxTranscriber:
     """``workers`` processes, each following up to ``followed`` utterances (55 MB a followed one, and one more).
 
     As many again, which follow none, from the first utterance that is not urgent on: nobody who speaks waits for a recogniser that is at
-    work on a file. They are started by the thread that opens it, and so have its share of the processor.
+    work on a file. They are started by the thread that opens it, and so have its share of the processor, and let the others go first.
     """
 
     languages = (LANGUAGE,)
@@ -80,7 +81,8 @@ class PocketsphinxTranscriber:
         self.engine = Engine("pocketsphinx", version("pocketsphinx"), _model_digest())
         options = {"followed": followed, "words": words, "beam_hmms": beam_hmms, "boost": boost, "vocabularies": vocabularies}
         self._make_workers = partial(Workers, DECODING, workers, TIMEOUT_S, **options)
-        self._dispatch = Dispatch(self._make_workers())
+        self._people = AtWork()
+        self._dispatch = Dispatch(self._make_workers(), self._people)
         self._patient: Dispatch | None = None
         self._starting, self._lock = Lock(), Lock()
         self._numbers = count(1)
@@ -100,7 +102,7 @@ class PocketsphinxTranscriber:
         number = next(self._numbers)
         if not is_urgent:
             with self._starting:
-                self._patient = self._patient or Dispatch(self._make_workers())
+                self._patient = self._patient or Dispatch(self._make_workers(ahead=self._people.count))
         with self._lock:
             self._streams[number] = _Stream(options, wants_interims, is_urgent, is_followed=is_urgent)
         return number

@@ -12,12 +12,14 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
+from ctypes import c_int
 
 import numpy as np
 from numpy.typing import NDArray
 from pocketsphinx import NGramModel
 
 from services.transcribe.engines.pocketsphinx_dictionary import language_model_path, make_decoder, pronunciation
+from services.transcribe.engines.precedence import in_turn
 from services.transcribe.engines.vocabulary import SPOKEN_MARK, Pronouncer, SpokenWord
 
 BLOCK_BYTES = 3200  # 100 ms
@@ -211,9 +213,13 @@ def _power(pcm_s16le: bytes) -> float:
 
 
 class Decoding:
-    """The object a worker process serves. Streams that are followed hold a recogniser; one more is for finals that nobody followed."""
+    """The object a worker process serves. Streams that are followed hold a recogniser; one more is for finals that nobody followed.
 
-    def __init__(self, followed: int, words: int, beam_hmms: int, boost: float, vocabularies: int) -> None:
+    ``ahead``: how many are at work on what is more urgent than everything here.
+    """
+
+    def __init__(self, followed: int, words: int, beam_hmms: int, boost: float, vocabularies: int, ahead: c_int | None = None) -> None:
+        self._ahead = ahead
         self._most = followed + 1
         self._options = (words, beam_hmms, boost, vocabularies)
         self._free = [Recognizer(*self._options)]  # the others come when they are needed: each is 55 MB
@@ -236,7 +242,8 @@ class Decoding:
         elif stream not in self._held:
             return None
         listening, recognizer = self._held.pop(stream) if stream in self._held else self._open(vocabulary)
-        listening.take(pcm_s16le)
+        for piece in in_turn(pcm_s16le, self._ahead):
+            listening.take(piece)
         words = listening.finish()
         self._free.append(recognizer)
         return words

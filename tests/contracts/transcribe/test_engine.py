@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -101,6 +102,39 @@ def test_files_have_recognisers_of_their_own(cards: Float32Array) -> None:
             finally:
                 os.kill(of_files, signal.SIGCONT)
             assert file.result(60) == expected
+    finally:
+        engine.close()
+
+
+def test_a_file_that_waits_for_people_ends_and_says_the_same(cards: Float32Array) -> None:
+    engine = PocketsphinxTranscriber(workers=1)
+    try:
+        expected = at_once(engine, cards, is_urgent=False)
+        with engine._people:  # for ever
+            assert at_once(engine, cards, is_urgent=False) == expected
+    finally:
+        engine.close()
+
+
+def test_people_are_counted_while_they_are_listened_to_also_when_that_fails(cards: Float32Array) -> None:
+    engine = PocketsphinxTranscriber(workers=1)
+    try:
+        (of_people,) = engine.process_ids
+        assert of_people is not None
+        os.kill(of_people, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as other:
+            heard = other.submit(at_once, engine, cards, is_urgent=True)
+            try:
+                deadline = time.monotonic() + 60
+                while not engine._people.count.value and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert engine._people.count.value == 1
+            finally:
+                os.kill(of_people, signal.SIGKILL)
+            assert isinstance(heard.exception(60), Unavailable)
+        assert engine._people.count.value == 0
+        at_once(engine, cards, is_urgent=False)  # waits for nobody
+        assert engine._people.count.value == 0
     finally:
         engine.close()
 
