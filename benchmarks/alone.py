@@ -69,11 +69,11 @@ def program(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 @contextmanager
-def embedded() -> Iterator[tuple[str, int]]:
+def embedded(settings: Mapping[str, str] | None = None) -> Iterator[tuple[str, int]]:
     """The embedded platform with the bundled engines: its address and process."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["services", "--port", "0", "--grpc-port", "0", "--data", folder, "--announce", "json"]
-        with program(command, {"VOXRELAY_LOG_LEVEL": "error"}) as (line, pid):
+        with program(command, {"VOXRELAY_LOG_LEVEL": "error"} | dict(settings or {})) as (line, pid):
             yield str(json.loads(line)["url"]), pid
 
 
