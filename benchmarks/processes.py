@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
@@ -50,7 +51,7 @@ class Watch:
 
     def memory(self) -> dict[str, float]:
         """MB."""
-        return {name: round(memory_mb(pid) + _of_workers(pid, memory_mb), 2) for name, pid in self._pids.items()}
+        return {name: round(_with_workers(pid, self._pids.values(), memory_mb), 2) for name, pid in self._pids.items()}
 
     def cores(self) -> dict[str, float]:
         """And ``stolen``, by the machine's neighbours."""
@@ -63,18 +64,21 @@ class Watch:
 
 def used(pids: Mapping[str, int]) -> dict[str, float]:
     """Processor seconds so far of each process with its workers, and ``stolen``."""
-    return {name: _with_workers_s(pid) for name, pid in pids.items()} | {"stolen": stolen_s()}
+    return {name: _with_workers(pid, pids.values(), partial(cpu_s, with_ended=True)) for name, pid in pids.items()} | {"stolen": stolen_s()}
 
 
-def _with_workers_s(pid: int) -> float:
-    return cpu_s(pid, with_ended=True) + _of_workers(pid, lambda worker: cpu_s(worker, with_ended=True))
-
-
-def _of_workers(pid: int, measure: Callable[[int], float]) -> float:
-    found = 0.0
-    for worker, _ in descendants(pid):
+def _with_workers(pid: int, named: Iterable[int], measure: Callable[[int], float]) -> float:
+    """Of the process and its descendants, but for those that are measured by a name of their own, and theirs."""
+    found, workers = measure(pid), _descendants(pid)
+    for other in workers.intersection(named):
+        workers -= {other} | _descendants(other)
+    for worker in workers:
         try:
             found += measure(worker)
         except OSError:
             continue  # it has just ended
     return found
+
+
+def _descendants(pid: int) -> set[int]:
+    return {descendant for descendant, _ in descendants(pid)}
