@@ -24,7 +24,7 @@ import httpx
 import numpy as np
 
 from benchmarks import alone
-from benchmarks.report import DATA, print_table, write_json
+from benchmarks.report import DATA, print_table, write_bars, write_json
 from evaluation.items import read_pcm
 from services.transcribe.compose import configured_transcriber
 from services.transcribe.engine import Advance, StreamOptions
@@ -134,6 +134,7 @@ def main() -> None:
     print(f"\nAn hour would take {took_s * hour:.1f} minutes; {busy:.2f} cores were busy, {workers:.2f} of them with workers.")
     print(f"The recogniser alone takes {recogniser_s:.0f} s for the same utterances, {recogniser_s * hour:.1f} minutes an hour.")
     figures = {"audio_s": audio_s, "took_s": round(took_s, 1), "utterances": utterances, "recogniser_alone_s": round(recogniser_s, 1)}
+    write_bars("bulk", "s", {row[0]: {"at work": row[1], "inside its engine": row[2]} for row in rows} | {"all": {"at work": took_s}})
     write_json("bulk", figures | {"engine_s": spent["engine"], "busy_s": spent["busy"], "processor_s": spent["cores"]})
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from websockets.asyncio.client import connect
 
 from benchmarks import alone
-from benchmarks.report import DATA, OUT, percentile, print_table, write_json
+from benchmarks.report import DATA, OUT, percentile, print_table, write_json, write_shares
 from evaluation.items import read_pcm
 
 CHUNK_S = 0.1
@@ -139,6 +139,13 @@ def main() -> None:
     names = ("mode", "sessions", "interim_p50_ms", "interim_p95_ms", "final_p50_ms", "final_p95_ms", "after_pause_p50_ms", "after_pause_p95_ms")
     print_table("Bundled engines, real speech in real time, ms", columns, [[row[name] for name in names] for row in rows])
     write_json("latency", {"rows": rows})
+    lines = {
+        f"{mode}, {what.replace('_', ' ')} p{share}": [(row["sessions"], row[f"{what}_p{share}_ms"]) for row in rows if row["mode"] == mode]
+        for mode in dict.fromkeys(row["mode"] for row in rows)
+        for what in ("interim", "final")
+        for share in (50, 95)
+    }
+    write_shares("latency", "callers at a time", "ms", lines)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from local_services.stack import Stack  # local_services lies in scripts/
 
-from benchmarks.report import print_table, write_json
+from benchmarks.report import print_table, write_bars, write_json
 
 CHUNK_S = 0.1
 RATE_HZ = 16_000
@@ -184,6 +184,8 @@ def main() -> int:
     title = f"{arguments.sessions} sessions, {arguments.rounds} times: seconds without a message"
     print_table(title, ["stage", "change", "median", "longest", "kill: from launch", "from ready"], rows)
     write_json("recovery", {"sessions": arguments.sessions, "rounds": arguments.rounds, "figures": figures})
+    silences = [("median", 2), ("longest", 3)]
+    write_bars("recovery", "seconds without a message", {f"{row[0]}: {row[1]}": {name: float(row[at]) for name, at in silences} for row in rows})
     return 0
 
 

@@ -86,7 +86,20 @@ def write_percentiles(name: str, title: str, unit: str, seen: Mapping[str, Mappi
     return _write_plot(name, unit, draw)
 
 
-def _write_plot(name: str, up: str, draw: Callable[[Any], None]) -> Path:
+def write_bars(name: str, up: str, groups: Mapping[str, Mapping[str, float]]) -> Path:
+    """Bars of the same names, in the same order, for each group; those without a value are left out."""
+    names = list(dict.fromkeys(bar for bars in groups.values() for bar in bars))
+
+    def draw(axes: Any) -> None:
+        for number, bar in enumerate(names):
+            places = [(at + (number + 0.5) / (len(names) + 1), bars[bar]) for at, bars in enumerate(groups.values()) if bar in bars]
+            axes.bar([at for at, _ in places], [height for _, height in places], 1 / (len(names) + 1), label=bar)
+        axes.set_xticks([at + len(names) / 2 / (len(names) + 1) for at in range(len(groups))], list(groups), fontsize=8, rotation=20)
+
+    return _write_plot(name, up, draw, scale="linear")
+
+
+def _write_plot(name: str, up: str, draw: Callable[[Any], None], scale: str = "log") -> Path:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -94,7 +107,7 @@ def _write_plot(name: str, up: str, draw: Callable[[Any], None]) -> Path:
 
     figure, axes = pyplot.subplots(figsize=(9, 5))
     draw(axes)
-    axes.set_yscale("log")
+    axes.set_yscale(scale)
     axes.set_ylabel(up)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(fontsize=8)

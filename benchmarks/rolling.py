@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from benchmarks.report import percentile, print_table, write_json
+from benchmarks.report import percentile, print_table, write_json, write_percentiles
 from voxrelay.audio import SAMPLE_RATE_HZ
 from voxrelay.cli.live import PASSING, LiveCall, Refusal
 
@@ -245,6 +245,8 @@ def main() -> None:
         if not caller.is_whole:
             print(f"  call {caller.number}: {len(caller.finals)} finals of {len(caller.fed) // SECOND_BYTES}, {caller.error or 'no error'}")
     write_json("rolling", {"sessions": len(callers), "whole": whole, "stored": complete, "connections": connections, "rows": rows})
+    delays = {name: {arguments.sessions: [delay * 1000 for delay in found]} for name, found in by_service.items() if found}
+    write_percentiles("rolling", "End of an utterance to its final, under way", "ms", delays)
     raise SystemExit(0 if whole == complete == len(callers) else 1)
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from benchmarks.report import print_table, write_json
+from benchmarks.report import print_table, write_json, write_shares
 from voxrelay import codec
 from voxrelay.bus.memory import MemoryBus
 from voxrelay.events import AudioDenoised, AudioReceived, Event, SessionConfig, SessionOpened
@@ -87,6 +87,7 @@ def main() -> None:
         [(int(row["batch"]), f"{row['us_per_event']:.1f}", f"{row['events_per_second']:.0f}") for row in rows],
     )
     write_json("runner", {"rows": rows})
+    write_shares("runner", "events in a batch", "µs an event", {"runner": [(row["batch"], row["us_per_event"]) for row in rows]})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks import alone
-from benchmarks.report import percentile, print_table, write_json
+from benchmarks.report import percentile, print_table, write_bars, write_json
 
 IDLE_S = 5.0
 
@@ -54,6 +54,8 @@ def main() -> None:
     ]
     print_table(f"Embedded platform, {len(starts)} starts", ("", "median", "worst"), rows)
     write_json("startup", {"ready_s": ready, "memory_mb": memory})
+    bars = {f"start {number}": {"ready, s": start[0], "idle memory, 100 MB": start[1] / 100} for number, start in enumerate(starts, 1)}
+    write_bars("startup", "s, 100 MB", bars)
 
 
 if __name__ == "__main__":
