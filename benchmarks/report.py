@@ -63,6 +63,7 @@ def write_shares(name: str, across: str, up: str, lines: Mapping[str, Sequence[t
         for label, points in lines.items():
             axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=label)
         axes.set_xscale("log")
+        _write_out(axes.xaxis)
         axes.set_xlabel(across)
 
     return _write_plot(name, up, draw)
@@ -99,6 +100,14 @@ def write_bars(name: str, up: str, groups: Mapping[str, Mapping[str, float]]) ->
     return _write_plot(name, up, draw, scale="linear")
 
 
+def _write_out(axis: Any) -> None:
+    """An axis by powers, whose numbers are no powers: 2000 rather than 2 times ten to the third."""
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+
+
 def _write_plot(name: str, up: str, draw: Callable[[Any], None], scale: str = "log") -> Path:
     import matplotlib as mpl
 
@@ -108,6 +117,8 @@ def _write_plot(name: str, up: str, draw: Callable[[Any], None], scale: str = "l
     figure, axes = pyplot.subplots(figsize=(9, 5))
     draw(axes)
     axes.set_yscale(scale)
+    if scale == "log":
+        _write_out(axes.yaxis)
     axes.set_ylabel(up)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(fontsize=8)

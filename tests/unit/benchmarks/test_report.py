@@ -36,4 +36,7 @@ def test_shares_are_joined_by_name(drawn: list[Any]) -> None:
     report.write_shares("shares", "callers", "ms", {"embedded": [(1, 10.0), (8, 80.0)]})
     (line,) = drawn[0].lines
     assert [list(axis) for axis in line.get_data()] == [[1, 8], [10.0, 80.0]]
+    numbers = [label.get_text() for axis in (drawn[0].xaxis, drawn[0].yaxis) for label in axis.get_ticklabels(which="both")]
+    assert {"1", "2", "10", "20"} <= set(numbers)
+    assert not any("^" in number for number in numbers)
     assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("callers", "ms")
