@@ -28,7 +28,6 @@ class _Partition:
     retention_ms: int
     records: list[Record] = field(default_factory=list)
     end: int = 0  # offset of the next record
-    size: int = 0
     appended: int = 0  # since the last trimming
 
     @property
@@ -160,7 +159,6 @@ class MemoryBus:
             record = Record(source, partition.end, key, value, tuple(headers), int(self._clock() * 1000))
             partition.records.append(record)
             partition.end += 1
-            partition.size += _size(record)
             self._bytes += _size(record)
             partition.appended += 1
             if partition.appended >= TRIM_EVERY:
@@ -232,21 +230,25 @@ class MemoryBus:
 
     def _trim(self, source: TopicPartition, partition: _Partition) -> None:
         partition.appended = 0
-        kept = self._compact(partition) if partition.is_compacted else partition.records[self._passed(source, partition) :]
-        if len(kept) < len(partition.records):
-            size = sum(map(_size, kept))
-            self._bytes += size - partition.size
-            partition.records, partition.size = kept, size
+        if partition.is_compacted:
+            partition.records, dropped = self._compact(partition)
+        else:
+            passed = self._passed(source, partition)
+            dropped = partition.records[:passed]
+            del partition.records[:passed]
+        self._bytes -= sum(map(_size, dropped))
 
-    def _compact(self, partition: _Partition) -> list[Record]:
+    def _compact(self, partition: _Partition) -> tuple[list[Record], list[Record]]:
+        """The records that stay, and those that go."""
         oldest_ms = int(self._clock() * 1000) - partition.retention_ms
         newest = {record.key: record.offset for record in partition.records}
         last = partition.end - 1  # always kept, so that a reader of the whole partition can tell when it is through
-        return [
-            record
-            for record in partition.records
-            if record.offset == last or (newest[record.key] == record.offset and record.value is not None and record.timestamp_ms >= oldest_ms)
-        ]
+        kept: list[Record] = []
+        dropped: list[Record] = []
+        for record in partition.records:
+            is_newest = newest[record.key] == record.offset and record.value is not None and record.timestamp_ms >= oldest_ms
+            (kept if record.offset == last or is_newest else dropped).append(record)
+        return kept, dropped
 
     def _passed(self, source: TopicPartition, partition: _Partition) -> int:
         """Index of the first record somebody may still want."""
