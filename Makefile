@@ -102,7 +102,7 @@ images-check: $(VENV)/dev.stamp ## the Dockerfile played without Docker: every i
 	@$(BIN)/python scripts/images.py
 
 chaos: $(VENV)/dev.stamp ## a bounded fault campaign over a cluster of its own, under ten minutes; ARGS="--repeat 20 --sessions 50 --engine digest" is the long run
-	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+	@scripts/voxrelay-chaos $(ARGS)
 
 soak: $(VENV)/dev.stamp ## half an hour of callers who come and go: does memory grow, does anything get later; ARGS="--minutes 360" is a night
 	@$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -1,13 +1,13 @@
 """Faults on purpose, and what they changed.
 
-    python -m benchmarks.chaos [--seed 1] [--rounds 3] [--sessions 6] [--seconds 60] [--faults kill freeze …] [--brokers 3]
+    scripts/voxrelay-chaos [--seed 1] [--rounds 3] [--sessions 6] [--seconds 60] [--faults kill freeze …] [--brokers 3]
 
 Starts a Kafka cluster, PostgreSQL, an S3 server and the seven services as processes of its own, lets people speak undisturbed, then again
 while a seeded plan breaks one thing after another, and compares everything the callers heard and everything that was kept. Prints a
 table, writes benchmarks/out/chaos.json and chaos.png; exit status 0 when nothing was lost, doubled or changed, else 1. It needs
 nothing but what ``scripts/services`` needs, and real speech (--data).
 
-    python -m benchmarks.chaos --engine digest --rounds 0 --repeat 20 --sessions 50 --seconds 12 --speed 0.5
+    scripts/voxrelay-chaos --engine digest --rounds 0 --repeat 20 --sessions 50 --seconds 12 --speed 0.5
 
 is a night on two cores: every kind on every target, alone, with 20 seeds, under 50 callers who speak at half their speed.
 """
@@ -39,7 +39,7 @@ from benchmarks.report import DATA, OUT, percentile, print_table, write_json  # 
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found = argparse.ArgumentParser(prog="voxrelay-chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--seed", type=int, default=1, help="decides the plan, and to which gateway each caller goes")
     found.add_argument("--rounds", type=int, default=3, help="the faults are shared out over so many runs; 0: a run for each")
     found.add_argument("--repeat", type=int, default=1, help="the whole plan again with so many seeds, counted up from --seed")

@@ -168,6 +168,17 @@ def test_a_reader_from_the_latest_sees_only_what_comes_after(bus: Bus, unique: s
     reader.close()
 
 
+def test_a_time_is_the_offset_of_what_was_written_then_or_later(bus: Bus, unique: str) -> None:
+    source = TopicPartition(make_topic(bus, unique, 1), 0)
+    send_all(bus, source.topic, ["a"] * 3)
+    time.sleep(0.05)  # so that timestamps, in milliseconds, differ
+    between = time.time()
+    time.sleep(0.05)
+    send_all(bus, source.topic, ["a"] * 2)
+    found = {at: bus.offsets_at([source], at)[source] for at in (-62e9, -0.001, 0.0, between, between + 60)}
+    assert found == {-62e9: 0, -0.001: 0, 0.0: 0, between: 3, between + 60: 5}
+
+
 def test_topics_are_created_once_and_grow(bus: Bus, unique: str) -> None:
     spec = TopicSpec(unique, 2, DELETE, "a test's")
     assert bus.create_topics([spec]) == [unique]

@@ -143,7 +143,7 @@ class KafkaBus:
 
     def offsets_at(self, sources: Collection[TopicPartition], time_s: float) -> dict[TopicPartition, int]:
         ends = self.offsets(sources)
-        found = self._list_offsets(sources, OffsetSpec.for_timestamp(int(time_s * 1000)))
+        found = self._list_offsets(sources, OffsetSpec.for_timestamp(max(0, int(time_s * 1000))))
         return {source: offset if offset >= 0 else ends[source][1] for source, offset in found.items()}
 
     def _list_offsets(self, sources: Collection[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:

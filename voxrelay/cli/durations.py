@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from voxrelay.cli.console import Failure
 
-_DURATION = re.compile(r"(\d{1,5})([dhms])")
+_DURATION = re.compile(r"(\d{1,10})([dhms])")
 _SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+LONGEST_S = 99_999 * 86_400  # beyond it lie days that no calendar here has
 
 
 def duration_s(text: str) -> float:
@@ -17,7 +18,10 @@ def duration_s(text: str) -> float:
     found = _DURATION.fullmatch(text)
     if not found:
         raise Failure(f"{text} is no length of time: write 30m, 12h or 7d.", 2)
-    return float(int(found[1]) * _SECONDS[found[2]])
+    seconds = int(found[1]) * _SECONDS[found[2]]
+    if seconds > LONGEST_S:
+        raise Failure(f"{text} is too long: 99999d is the most.", 2)
+    return float(seconds)
 
 
 def is_duration(text: str) -> bool:

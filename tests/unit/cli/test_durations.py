@@ -13,7 +13,7 @@ from voxrelay.cli.durations import between, duration_s, moment
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("7d", 604_800)])
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("7d", 604_800), ("604800s", 604_800)])
 def test_a_length_of_time_is_also_so_long_ago(text: str, seconds: float) -> None:
     assert duration_s(text) == seconds
     assert moment(text) == pytest.approx(time.time() - seconds, abs=5)
@@ -37,6 +37,13 @@ def test_a_time_is_utc_unless_it_says_its_zone(text: str, at: float, monkeypatch
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(Failure, match="neither a day"):
         moment(text)
+
+
+@pytest.mark.parametrize("text", ["100000d", "9999999999s", "9999999999d"])
+def test_what_lies_beyond_the_calendar_is_refused(text: str) -> None:
+    for read in (duration_s, moment):
+        with pytest.raises(Failure, match="99999d is the most"):
+            read(text)
 
 
 def test_what_ends_before_it_begins_is_refused() -> None:
