@@ -11,12 +11,13 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.gateway import errors, refusals
+from services.gateway import errors
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import BoundedBodies
-from services.gateway.hub import SessionHub
 from services.gateway.models import HealthAnswer
 from services.gateway.protocols import deepgram, files, login, model_registry, models, native, openai, page, sessions, speak, stream, usage
+from services.gateway.requests import refusals
+from services.gateway.requests.bounds import BoundedBodies
+from services.gateway.sessions.hub import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.models.operations import ModelOperations
 from voxrelay.probe import Checks, ask, is_ready

@@ -8,10 +8,10 @@ import threading
 from dataclasses import replace
 from typing import Protocol
 
-from services.gateway.decode import PACKET_ENCODINGS, PROBE_BYTES, RAW_ENCODINGS, ContainerDecoder, RawDecoder, raw_decoder, sniff
-from services.gateway.packets import PacketDecoder
-from services.gateway.parameters import Asked
-from services.gateway.wave_head import MOST_HEAD_BYTES, Incomplete, WaveDecoder, WaveHead, read_head
+from services.gateway.audio.decode import PACKET_ENCODINGS, PROBE_BYTES, RAW_ENCODINGS, ContainerDecoder, RawDecoder, raw_decoder, sniff
+from services.gateway.audio.packets import PacketDecoder
+from services.gateway.audio.wave_head import MOST_HEAD_BYTES, Incomplete, WaveDecoder, WaveHead, read_head
+from services.gateway.requests.parameters import Asked
 from voxrelay.errors import Refused
 from voxrelay.events import SessionConfig
 

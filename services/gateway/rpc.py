@@ -13,8 +13,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.gateway.access.gate import Gate
-from services.gateway.hub import SessionHub
 from services.gateway.protocols import recognition
+from services.gateway.sessions.hub import SessionHub
 from services.gateway.settings import GatewaySettings
 from services.gateway.tls import Tls
 from services.gateway.wire import WireCheck

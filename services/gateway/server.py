@@ -15,12 +15,12 @@ import uvicorn
 from services.gateway import browsers
 from services.gateway.access.gate import Gate
 from services.gateway.app import build_app
-from services.gateway.bounds import HEAD_BYTES, PatientProtocol
-from services.gateway.hub import SessionHub
 from services.gateway.protocols import deletion
+from services.gateway.requests.bounds import HEAD_BYTES, PatientProtocol
 from services.gateway.rpc import Registration, RpcPort
+from services.gateway.sessions.hub import SessionHub
 from services.gateway.settings import GatewaySettings
-from services.gateway.short_way import ShortWaySocket
+from services.gateway.sockets.short_way import ShortWaySocket
 from services.gateway.tls import tls_of
 from voxrelay.bus.api import Bus
 from voxrelay.engines import EngineUnusable

@@ -19,8 +19,8 @@ from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 
-from services.gateway import bounds
 from services.gateway import server as server_module
+from services.gateway.requests import bounds
 from services.gateway.server import GatewayServer
 from services.gateway.settings import GatewaySettings
 from tests.unit.gateway.conftest import scripted_service

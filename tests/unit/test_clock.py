@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from services.gateway.access.gate import Gate
-from services.gateway.admission import Admission
-from services.gateway.hub import SessionHub
+from services.gateway.sessions.admission import Admission
+from services.gateway.sessions.hub import SessionHub
 from services.projector.archive import ArchiveStage
 from services.projector.housekeeping import Housekeeping
 from services.projector.projection import ResultProjection

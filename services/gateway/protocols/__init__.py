@@ -1,1 +1,1 @@
-"""One file a protocol; each translates to the session of ``services.gateway.sessions`` and has no pipeline of its own."""
+"""One file a protocol; each translates to the session of ``services.gateway.sessions.session`` and has no pipeline of its own."""

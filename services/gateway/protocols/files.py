@@ -7,14 +7,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from services.gateway import parameters
 from services.gateway.access.credentials import QUERY_PARAMETER
 from services.gateway.access.gate import Gate
-from services.gateway.file_run import FileRun
-from services.gateway.hub import SessionHub
+from services.gateway.files.run import FileRun
+from services.gateway.files.uploads import SPOOL_BYTES, receive
 from services.gateway.models import ErrorAnswer, ProcessAnswer
-from services.gateway.parameters import Asked
-from services.gateway.uploads import SPOOL_BYTES, receive
+from services.gateway.requests import parameters
+from services.gateway.requests.parameters import Asked
+from services.gateway.sessions.hub import SessionHub
 from voxrelay.errors import Refused
 from voxrelay.shapes import utterance_json
 

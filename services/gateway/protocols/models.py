@@ -8,11 +8,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.gateway import offers, refusals
+from services.gateway import offers
 from services.gateway.access.gate import Gate
 from services.gateway.protocols.deepgram import refusal as deepgram
 from services.gateway.protocols.deepgram.messages import model_uuid
 from services.gateway.protocols.openai import refusal as openai
+from services.gateway.requests import refusals
 from services.gateway.settings import GatewaySettings
 from voxrelay.errors import Refused
 from voxrelay.events import Engine

@@ -13,21 +13,22 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
-from services.gateway import errors, parameters
+from services.gateway import errors
 from services.gateway.access.caller import Caller
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import parse_json
-from services.gateway.conversing import one_has_ended
-from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
-from services.gateway.parameters import Asked
-from services.gateway.refusals import refuse_socket
-from services.gateway.sessions import LiveSession
+from services.gateway.requests import parameters
+from services.gateway.requests.bounds import parse_json
+from services.gateway.requests.parameters import Asked
+from services.gateway.requests.refusals import refuse_socket
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.updates import Closed, Failed, Final, Finalized, Interim, SpeechStarted, Update
 from services.gateway.shapes import final_json, interim_json
-from services.gateway.socket_reader import last_words, reader_of
-from services.gateway.socket_writer import send_json
-from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechStarted, Update
+from services.gateway.sockets.conversing import one_has_ended
+from services.gateway.sockets.reader import last_words, reader_of
+from services.gateway.sockets.writer import send_json
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
 from voxrelay.telemetry import REFUSALS

@@ -15,13 +15,13 @@ import grpc
 from services.gateway.access.caller import ANYBODY, Caller
 from services.gateway.access.credentials import presented_in_metadata
 from services.gateway.access.gate import Gate
-from services.gateway.file_run import FileResult, FileRun
-from services.gateway.hub import SessionHub
+from services.gateway.files.run import FileResult, FileRun
 from services.gateway.intake import Intake
 from services.gateway.protocols.recognition_errors import abort
 from services.gateway.protocols.recognition_messages import Wishes, configured, file_result, final_result, interim_result, settled, wishes_of
-from services.gateway.sessions import LiveSession
-from services.gateway.updates import Closed, Failed, Final, Interim, Update
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.updates import Closed, Failed, Final, Interim, Update
 from services.gateway.wire import whole
 from voxrelay.calls import SEES
 from voxrelay.errors import Refused

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from services.gateway import errors
 from services.gateway.protocols.recognition_messages import FieldRefused
-from services.gateway.refusals import RETRY_AFTER_S
+from services.gateway.requests.refusals import RETRY_AFTER_S
 from voxrelay.errors import Refused
 from voxrelay.telemetry import REFUSALS
 

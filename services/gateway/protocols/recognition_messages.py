@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.gateway import parameters
-from services.gateway.parameters import Asked
+from services.gateway.requests import parameters
+from services.gateway.requests.parameters import Asked
 from services.gateway.settings import GatewaySettings
 from services.gateway.wording.wording import Wording, WrittenWord, write
 from voxrelay import codec

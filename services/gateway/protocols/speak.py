@@ -12,14 +12,14 @@ from fastapi.responses import StreamingResponse
 from services.gateway import errors
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol
 from services.gateway.access.gate import Gate
-from services.gateway.encode import ENCODINGS, FORMATS, Sound
-from services.gateway.hub import SessionHub
+from services.gateway.audio.encode import ENCODINGS, FORMATS, Sound
 from services.gateway.models import ErrorAnswer, SpeakRequest, VoiceAnswer, VoicesAnswer
-from services.gateway.refusals import refuse_socket
-from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
-from services.gateway.speech_file import speech_file
-from services.gateway.speech_socket import Message, converse
-from services.gateway.voices import VOICES, known
+from services.gateway.requests.refusals import refuse_socket
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.speech.file import speech_file
+from services.gateway.speech.over_socket import Message, converse
+from services.gateway.speech.speaking import Audio, Cleared, Ended, Flushed, Speaking
+from services.gateway.speech.voices import VOICES, known
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisRequested
 

@@ -409,7 +409,7 @@ def test_versions_copies_and_leaders() -> None:
 
 
 def test_the_groups_are_those_that_the_gateway_and_the_topology_name() -> None:
-    from services.gateway.results import GROUP
+    from services.gateway.sessions.results import GROUP
 
     assert broker.GATEWAY_GROUP == GROUP
     assert broker.expected_groups(("live", "bulk")).count("transcribe.bulk") == 1

@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from services.gateway.admission import RETRY_AFTER_S, Admission
 from services.gateway.server import GatewayServer
+from services.gateway.sessions.admission import RETRY_AFTER_S, Admission
 from tests.unit.gateway import conftest as scripted
 from tests.unit.gateway.test_native import RATE_HZ, _wav, dial, everything, of
 from voxrelay.errors import Refused

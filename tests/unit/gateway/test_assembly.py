@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.gateway.assembly import Assembly
-from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechStarted, Update
+from services.gateway.sessions.assembly import Assembly
+from services.gateway.sessions.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechStarted, Update
 from tests.stored import diarized, session, transcribed
 from voxrelay.events import Event, FinalizeRequested, SessionConfig, StageFinished, UtteranceEnded, UtteranceStarted
 

@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from services.gateway import bounds
-from services.gateway.bounds import parse_json
+from services.gateway.requests import bounds
+from services.gateway.requests.bounds import parse_json
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import bombs
 from voxrelay.rpc import MAX_MESSAGE_BYTES

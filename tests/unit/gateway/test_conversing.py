@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
-from services.gateway.conversing import one_has_ended
+from services.gateway.sockets.conversing import one_has_ended
 
 
 async def _fails() -> None:

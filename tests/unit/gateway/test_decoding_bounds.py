@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from services.gateway import decode
-from services.gateway.decode import ContainerDecoder, decoded
-from services.gateway.file_run import pieces_of
+from services.gateway.audio import decode
+from services.gateway.audio.decode import ContainerDecoder, decoded
+from services.gateway.files.run import pieces_of
 from tests.unit.gateway import bombs
 from voxrelay.errors import Refused
 

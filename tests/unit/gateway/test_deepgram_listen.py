@@ -24,11 +24,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from services.gateway import socket_writer
-from services.gateway.decode import MAX_CHANNELS
+from services.gateway.audio.decode import MAX_CHANNELS
 from services.gateway.protocols.deepgram import listen
 from services.gateway.protocols.deepgram.parameters import FOR_FILES, LIVE
 from services.gateway.server import GatewayServer
+from services.gateway.sockets import writer
 from tests.unit.gateway import conftest as scripted
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
@@ -779,7 +779,7 @@ async def test_a_connection_has_a_lifetime(make_gateway: Callable[..., GatewaySe
 async def test_a_client_that_stops_reading_is_given_up_and_the_others_are_served(
     make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket_writer, "SEND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(writer, "SEND_TIMEOUT_S", 0.5)
     gateway = make_gateway(max_unsent_messages=8)
     deaf = socket_module.socket()
     deaf.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)

@@ -15,8 +15,8 @@ from typing import Any
 import httpcore
 import pytest
 
-from services.gateway import fetching
-from services.gateway.fetching import Reach, call_back, fetch, is_public
+from services.gateway.files import fetching
+from services.gateway.files.fetching import Reach, call_back, fetch, is_public
 from voxrelay.errors import Refused
 
 pytestmark = pytest.mark.sockets

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from services.gateway.decode import decoded
+from services.gateway.audio.decode import decoded
 from services.gateway.server import GatewayServer
 from tests.unit.gateway import conftest
 from tests.unit.gateway.conftest import transcribe

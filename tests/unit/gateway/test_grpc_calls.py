@@ -20,10 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from services.gateway import rpc
-from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols import recognition
 from services.gateway.server import GatewayServer
+from services.gateway.sessions.hub import SessionHub
 from services.gateway.settings import GatewaySettings
 from tests.unit.gateway.test_native import RATE_HZ, SECOND, _container
 from tests.unit.gateway.test_recognition import LINEAR, _linear, _requests, _Sender

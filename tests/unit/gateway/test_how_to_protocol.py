@@ -13,11 +13,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from services.gateway import app as gateway_app
-from services.gateway import parameters
 from services.gateway.intake import Intake
-from services.gateway.parameters import Asked
+from services.gateway.requests import parameters
+from services.gateway.requests.parameters import Asked
 from services.gateway.server import GatewayServer
-from services.gateway.updates import Failed, Final
+from services.gateway.sessions.updates import Failed, Final
 from tests.unit.gateway.test_native import SECOND
 from tests.unit.test_how_to import _blocks
 

@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from services.gateway import socket_reader
 from services.gateway.server import GatewayServer
+from services.gateway.sockets import reader
 
 PCM = bytes(3200)
 RAW = "encoding=linear16&sample_rate=16000"
@@ -48,7 +48,7 @@ async def test_a_call_leaves_nothing_for_the_collector(
     make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch, protocol: str, is_cut: bool
 ) -> None:
     gateway = make_gateway(resume_s=0.3)
-    monkeypatch.setattr(socket_reader, "LOOK_S", 0.1)  # its alarm holds what it was set for
+    monkeypatch.setattr(reader, "LOOK_S", 0.1)  # its alarm holds what it was set for
     await call(gateway.port, *PROTOCOLS[protocol], is_cut=is_cut)  # what is made once
     await asyncio.sleep(1.5)
     gc.collect()

@@ -11,8 +11,8 @@ import httpx
 from prometheus_client import REGISTRY
 from websockets.asyncio.client import connect
 
-from services.gateway.admission import Admission
 from services.gateway.server import GatewayServer
+from services.gateway.sessions.admission import Admission
 
 RATE_HZ = 16_000
 CHUNK = bytes(2 * RATE_HZ // 10)

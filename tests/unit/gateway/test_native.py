@@ -18,8 +18,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from services.gateway import socket_writer
 from services.gateway.server import GatewayServer
+from services.gateway.sockets import writer
 from voxrelay.storage.access import AccessStore
 
 RATE_HZ = 16_000
@@ -327,7 +327,7 @@ async def test_a_message_over_the_limit_closes_the_connection(make_gateway: Call
 async def test_a_client_that_stops_reading_is_given_up_and_the_others_are_served(
     make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket_writer, "SEND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(writer, "SEND_TIMEOUT_S", 0.5)
     gateway = make_gateway(max_unsent_messages=8)
     terms = ",".join(f"{number:03d}{'x' * 90}" for number in range(100))  # every final is 30 kB of them
     deaf = socket_module.socket()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.gateway.protocols.openai.stable import StableText, covered
 from services.gateway.protocols.openai.turns import BUFFER, TRANSCRIPTION, Turns
-from services.gateway.updates import Final, Finalized, Interim, NothingSaid, SpeechEnded, SpeechStarted, Update
+from services.gateway.sessions.updates import Final, Finalized, Interim, NothingSaid, SpeechEnded, SpeechStarted, Update
 from voxrelay.events import SegmentTranscribed
 from voxrelay.join import JoinedUtterance, JoinedWord
 

@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
-from services.gateway import socket_reader
 from services.gateway.server import GatewayServer
+from services.gateway.sockets import reader
 from tests.unit.gateway.test_native import RATE_HZ, everything, of
 from voxrelay.bus.memory import MemoryBus
 
@@ -162,7 +162,7 @@ async def test_a_client_that_closed_and_lost_its_connection_gets_the_rest(gatewa
 
 async def test_who_waits_for_the_last_results_need_not_speak(make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by a campaign on a machine too full: they came later than a connection may be silent."""
-    monkeypatch.setattr(socket_reader, "LAST_WORDS_S", 0.1)
+    monkeypatch.setattr(reader, "LAST_WORDS_S", 0.1)
     gateway = make_gateway(idle_s=0.3, stage_timeout_s=2.0, leave_out=("transcribe",))
     async with connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/transcribe", compression=None) as socket:
         session = json.loads(await socket.recv())

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from services.gateway.shared_reading import SharedReading
+from services.gateway.sessions.shared_reading import SharedReading
 from voxrelay import codec
 from voxrelay.bus.api import Consumer, Start, TopicPartition
 from voxrelay.bus.memory import MemoryBus

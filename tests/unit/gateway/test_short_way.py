@@ -19,12 +19,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from benchmarks.gateway import frame
-from services.gateway import socket_writer
 from services.gateway.server import GatewayServer
-from services.gateway.sessions import LiveSession
-from services.gateway.short_way import ShortWaySocket, connection_of
-from services.gateway.socket_reader import SocketReader
-from services.gateway.socket_writer import send_json
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sockets import writer
+from services.gateway.sockets.reader import SocketReader
+from services.gateway.sockets.short_way import ShortWaySocket, connection_of
+from services.gateway.sockets.writer import send_json
 from voxrelay import codec
 from voxrelay.bus.api import Headers
 from voxrelay.errors import Refused, Unavailable
@@ -321,7 +321,7 @@ async def test_what_is_told_keeps_its_order_whichever_way_it_goes(monkeypatch: p
 
 
 async def test_a_client_that_reads_nothing_is_told_so_much_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_writer, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(writer, "SEND_TIMEOUT_S", 0.3)
     gave_up = False
 
     async def talk(reader: SocketReader) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi import WebSocketDisconnect
 
-from services.gateway.socket_reader import SocketReader
+from services.gateway.sockets.reader import SocketReader
 from voxrelay.errors import Refused
 
 

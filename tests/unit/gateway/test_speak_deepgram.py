@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidStatus
 from services.gateway.protocols.deepgram import speak
 from services.gateway.protocols.deepgram.speak_parameters import FORMATS, LIVE, REST
 from services.gateway.server import GatewayServer
-from services.gateway.voices import VOICES
+from services.gateway.speech.voices import VOICES
 from tests.unit.gateway.conftest import ScriptedSynth
 from tests.unit.gateway.test_speak_native import SENTENCE, everything, held, received, requests
 from voxrelay.storage.access import AccessStore

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from services.gateway.encode import ENCODINGS, FORMATS, Sound, StreamEncoder
+from services.gateway.audio.encode import ENCODINGS, FORMATS, Sound, StreamEncoder
 
 RATE_HZ = 24_000
 SECONDS = 3.0

@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from services.gateway import speech_socket
 from services.gateway.server import GatewayServer
+from services.gateway.speech import over_socket
 from tests.unit.gateway.conftest import ScriptedSynth
 
 PIECE = b"\x01\x02" * 1000
@@ -341,8 +341,8 @@ async def test_a_client_that_vanishes_in_any_moment_leaves_no_mistake_in_the_log
 async def test_a_client_that_reads_nothing_fills_nobodys_memory_and_is_given_up(
     make_gateway: Callable[..., GatewayServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech_socket, "SEND_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(speech_socket, "LAST_WORDS_S", 0.3)
+    monkeypatch.setattr(over_socket, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(over_socket, "LAST_WORDS_S", 0.3)
     gateway = make_gateway()
     socket = await connect(f"ws://127.0.0.1:{gateway.port}/ws/v1/speak", compression=None, max_queue=1)
     await send(socket, "text", text="Slowword. " * 1999)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.gateway.encode import ENCODINGS, FORMATS
+from services.gateway.audio.encode import ENCODINGS, FORMATS
 from services.gateway.protocols import speak
 from services.gateway.protocols.deepgram.speak_parameters import FORMATS as DEEPGRAM_FORMATS
 from services.gateway.protocols.deepgram.speak_parameters import LIVE, REST
-from services.gateway.voices import VOICES
+from services.gateway.speech.voices import VOICES
 
 PROTOCOLS = Path(__file__).resolve().parents[3] / "docs" / "protocols"
 PAGE = (PROTOCOLS / "speech.md").read_text()

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from services.gateway import socket_writer
-from services.gateway.outbox import Outbox
 from services.gateway.server import GatewayServer
-from services.gateway.updates import Speakers, SpeechStarted
+from services.gateway.sessions.outbox import Outbox
+from services.gateway.sessions.updates import Speakers, SpeechStarted
+from services.gateway.sockets import writer
 from tests.unit.gateway import conftest
 from tests.unit.gateway.test_native import everything, of
 from voxrelay.events import SpeakerSegment, UtteranceEnded
@@ -262,7 +262,7 @@ async def test_a_client_that_does_not_read_its_answers_is_not_read_and_given_up(
 
     plain = conftest.diarize
     monkeypatch.setattr(conftest, "diarize", diarize)
-    monkeypatch.setattr(socket_writer, "SEND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(writer, "SEND_TIMEOUT_S", 0.5)
     gateway = make_gateway()
     deaf = socket_module.socket()
     deaf.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.protocols.deepgram.turns import Thresholds, TurnInfo, Turns, confidence_of, silence_of
-from services.gateway.updates import Closed, Final, Finalized, Interim, SpeechEnded, SpeechStarted
+from services.gateway.sessions.updates import Closed, Final, Finalized, Interim, SpeechEnded, SpeechStarted
 from services.gateway.wording.wording import Wording, text_of
 from voxrelay.events import SegmentTranscribed, Word
 from voxrelay.join import JoinedUtterance, JoinedWord

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.audio.wave_head import MOST_HEAD_BYTES, Incomplete, WaveDecoder, WaveHead, read_head
 from services.gateway.server import GatewayServer
-from services.gateway.wave_head import MOST_HEAD_BYTES, Incomplete, WaveDecoder, WaveHead, read_head
 from tests.unit.gateway.test_native import RATE_HZ, dial, everything, of
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.gateway.spans import SessionSpan
+from services.gateway.sessions.spans import SessionSpan
 from tests.unit.runner.counting import CountingStage
 from tests.unit.runner.test_stage_runner import make_bus, read_all
 from voxrelay import codec, tracing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from services.gateway.access.gate import Gate
-from services.gateway.hub import SessionHub
 from services.gateway.protocols.deepgram import access, files, flux, listen, speak
+from services.gateway.sessions.hub import SessionHub
 
 
 def router(hub: SessionHub, gate: Gate) -> APIRouter:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from services.gateway import refusals
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import parse_json
 from services.gateway.protocols.deepgram import refusal
+from services.gateway.requests import refusals
+from services.gateway.requests.bounds import parse_json
 from voxrelay.errors import Refused
 
 EDGE = "deepgram"

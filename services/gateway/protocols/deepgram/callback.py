@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
-from services.gateway import fetching
-from services.gateway.fetching import Reach
+from services.gateway.files import fetching
+from services.gateway.files.fetching import Reach
 from services.gateway.settings import GatewaySettings
 from voxrelay.errors import Refused
 from voxrelay.telemetry import fields

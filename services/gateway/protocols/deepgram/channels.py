@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from services.gateway.access.caller import Caller
-from services.gateway.hub import SessionHub
-from services.gateway.sessions import LiveSession
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
 from voxrelay.events import EndReason, SessionConfig
 
 

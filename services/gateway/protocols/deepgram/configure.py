@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from services.gateway.parameters import MAX_TERM_CHARACTERS
+from services.gateway.requests.parameters import MAX_TERM_CHARACTERS
 from services.gateway.wording.wording import Wording
 
 FEATURES = ("punctuate", "smart_format", "numerals", "dictation", "profanity_filter")

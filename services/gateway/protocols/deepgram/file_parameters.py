@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.gateway import parameters as native
-from services.gateway.parameters import Asked
 from services.gateway.protocols.deepgram.parameters import COMMON, Parameter, Reader, asked_of, flag, one_of, only_off, read, text, wording_of
+from services.gateway.requests import parameters as native
+from services.gateway.requests.parameters import Asked
 from services.gateway.settings import GatewaySettings
 from services.gateway.wording.grouping import UTTERANCE_PAUSE_S
 from services.gateway.wording.wording import Wording

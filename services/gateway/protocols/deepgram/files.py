@@ -12,19 +12,21 @@ from typing import IO, Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.gateway import fetching, offers, refusals
+from services.gateway import offers
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import parse_json
-from services.gateway.channels import run_all, separate
-from services.gateway.fetching import Reach
-from services.gateway.hub import SessionHub
+from services.gateway.files import fetching
+from services.gateway.files.channels import run_all, separate
+from services.gateway.files.fetching import Reach
+from services.gateway.files.uploads import SPOOL_BYTES, receive
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.file_parameters import Recorded, recorded_of
 from services.gateway.protocols.deepgram.recorded import answer
 from services.gateway.protocols.deepgram.refusal import request_id_of
-from services.gateway.sessions import LiveSession
-from services.gateway.uploads import SPOOL_BYTES, receive
+from services.gateway.requests import refusals
+from services.gateway.requests.bounds import parse_json
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.telemetry import REFUSALS, fields
 

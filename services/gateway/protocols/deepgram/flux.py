@@ -9,20 +9,21 @@ from typing import Any, cast
 
 from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
 
-from services.gateway import errors, refusals
+from services.gateway import errors
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import parse_json
-from services.gateway.conversing import one_has_ended
-from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.flux_parameters import Flux, change_of, flux_of, pause_ms
 from services.gateway.protocols.deepgram.turns import TurnInfo, Turns
-from services.gateway.sessions import LiveSession
-from services.gateway.socket_reader import last_words, reader_of
-from services.gateway.socket_writer import send_json
-from services.gateway.updates import Closed, Failed
+from services.gateway.requests import refusals
+from services.gateway.requests.bounds import parse_json
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.updates import Closed, Failed
+from services.gateway.sockets.conversing import one_has_ended
+from services.gateway.sockets.reader import last_words, reader_of
+from services.gateway.sockets.writer import send_json
 from services.gateway.wording.wording import text_of
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.gateway import parameters as native
-from services.gateway.parameters import Asked
 from services.gateway.protocols.deepgram.parameters import COMMON, Parameter, Reader, asked_of, flag, one_of, read, text, whole, wording_of
 from services.gateway.protocols.deepgram.turns import Thresholds
+from services.gateway.requests import parameters as native
+from services.gateway.requests.parameters import Asked
 from services.gateway.settings import GatewaySettings
 from services.gateway.wording.wording import Wording
 from voxrelay.errors import Refused

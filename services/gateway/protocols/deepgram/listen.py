@@ -11,12 +11,9 @@ from typing import Any, cast
 
 from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
 
-from services.gateway import errors, refusals
+from services.gateway import errors
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import parse_json
-from services.gateway.conversing import one_has_ended
-from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.callback import Callback
@@ -25,10 +22,14 @@ from services.gateway.protocols.deepgram.configure import Unparsable, configured
 from services.gateway.protocols.deepgram.gaps import Gap
 from services.gateway.protocols.deepgram.messages import NO_ENGINE, metadata_json, model_info, model_uuid, results_json
 from services.gateway.protocols.deepgram.parameters import Live, live_of
-from services.gateway.sessions import LiveSession
-from services.gateway.socket_reader import last_words, reader_of
-from services.gateway.socket_writer import send_json
-from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
+from services.gateway.requests import refusals
+from services.gateway.requests.bounds import parse_json
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.updates import Closed, Failed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
+from services.gateway.sockets.conversing import one_has_ended
+from services.gateway.sockets.reader import last_words, reader_of
+from services.gateway.sockets.writer import send_json
 from services.gateway.wording.wording import WrittenWord, write
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason, Engine

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from services.gateway import parameters
 from services.gateway.access.credentials import QUERY_PARAMETER
-from services.gateway.decode import MAX_CHANNELS
-from services.gateway.parameters import Asked
+from services.gateway.audio.decode import MAX_CHANNELS
+from services.gateway.requests import parameters
+from services.gateway.requests.parameters import Asked
 from services.gateway.settings import GatewaySettings
 from services.gateway.wording.wording import Wording
 from voxrelay.errors import Refused

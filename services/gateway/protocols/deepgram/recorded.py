@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from services.gateway.file_run import FileResult
+from services.gateway.files.run import FileResult
 from services.gateway.protocols.deepgram.file_parameters import Recorded
 from services.gateway.protocols.deepgram.messages import model_info, model_uuid, speaker_number, word_json
 from services.gateway.shapes import rfc3339

@@ -15,16 +15,17 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Match
 from starlette.types import Scope
 
-from services.gateway import bodies, errors, refusals
+from services.gateway import errors
 from services.gateway.access.credentials import offered_subprotocol
 from services.gateway.access.gate import Gate
-from services.gateway.fetching import Reach, call_back, checked, fetch
-from services.gateway.hub import SessionHub
+from services.gateway.files.fetching import Reach, call_back, checked, fetch
 from services.gateway.protocols.deepgram import refusal
 from services.gateway.protocols.deepgram.speak_parameters import REST, Wanted, wanted_of
-from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
-from services.gateway.speech_file import SpeechFile, speech_file
-from services.gateway.speech_socket import Message, converse
+from services.gateway.requests import bodies, refusals
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.speech.file import SpeechFile, speech_file
+from services.gateway.speech.over_socket import Message, converse
+from services.gateway.speech.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from voxrelay.errors import Refused
 from voxrelay.telemetry import fields
 

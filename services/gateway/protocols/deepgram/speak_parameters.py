@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.gateway.encode import Sound
+from services.gateway.audio.encode import Sound
 from services.gateway.protocols.deepgram.parameters import Parameter, flag, one_of, read, text
-from services.gateway.voices import USUAL_DEEPGRAM_MODEL, of_deepgram
+from services.gateway.speech.voices import USUAL_DEEPGRAM_MODEL, of_deepgram
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisRequested
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.gateway.protocols.deepgram.gaps import Gap
-from services.gateway.updates import Closed, Failed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
+from services.gateway.sessions.updates import Closed, Failed, Final, Finalized, Interim, SpeechEnded, SpeechStarted, Update
 from services.gateway.wording.wording import Wording, WrittenWord, write
 from voxrelay.join import JoinedWord
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from services.gateway.file_run import FileResult
+from services.gateway.files.run import FileResult
 from services.gateway.protocols.openai.form import Wishes
 from services.gateway.protocols.openai.languages import name_of
 from voxrelay.export import srt, turns, vtt

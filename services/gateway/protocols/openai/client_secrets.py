@@ -11,13 +11,13 @@ from typing import Any
 import jwt
 from fastapi import APIRouter, Request
 
-from services.gateway import refusals
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import parse_json
-from services.gateway.hub import SessionHub
 from services.gateway.protocols.openai.form import choice, number
 from services.gateway.protocols.openai.refusal import RefusedParameter, render
 from services.gateway.protocols.openai.wishes import RealtimeWishes, updated
+from services.gateway.requests import refusals
+from services.gateway.requests.bounds import parse_json
+from services.gateway.sessions.hub import SessionHub
 
 EDGE = "openai"
 PREFIX = "ek_"  # what OpenAI's browser clients look for

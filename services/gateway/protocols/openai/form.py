@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.gateway import parameters
-from services.gateway.parameters import MAX_TERM_CHARACTERS, Asked
 from services.gateway.protocols.openai.refusal import RefusedParameter
+from services.gateway.requests import parameters
+from services.gateway.requests.parameters import MAX_TERM_CHARACTERS, Asked
 from services.gateway.settings import GatewaySettings
 from voxrelay.errors import Refused
 

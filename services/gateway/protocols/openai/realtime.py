@@ -15,19 +15,19 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from services.gateway import errors
 from services.gateway.access.credentials import QUERY_PARAMETER, offered_subprotocol, presented
 from services.gateway.access.gate import Gate
-from services.gateway.bounds import parse_json
-from services.gateway.conversing import one_has_ended
-from services.gateway.hub import SessionHub
 from services.gateway.intake import Intake
 from services.gateway.protocols.openai.client_secrets import unseal
 from services.gateway.protocols.openai.form import choice
 from services.gateway.protocols.openai.refusal import RefusedParameter, error_of
 from services.gateway.protocols.openai.turns import Event, Turns
 from services.gateway.protocols.openai.wishes import RealtimeWishes, of_before_ga, updated
-from services.gateway.sessions import LiveSession
-from services.gateway.socket_reader import reader_of
-from services.gateway.socket_writer import send_json
-from services.gateway.updates import Closed, Failed
+from services.gateway.requests.bounds import parse_json
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.updates import Closed, Failed
+from services.gateway.sockets.conversing import one_has_ended
+from services.gateway.sockets.reader import reader_of
+from services.gateway.sockets.writer import send_json
 from voxrelay.errors import Refused
 from voxrelay.events import EndReason
 from voxrelay.telemetry import REFUSALS

@@ -12,14 +12,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from services.gateway import bodies, refusals
 from services.gateway.access.gate import Gate
-from services.gateway.encode import FORMATS
-from services.gateway.hub import SessionHub
+from services.gateway.audio.encode import FORMATS
 from services.gateway.protocols.openai import refusal
 from services.gateway.protocols.openai.refusal import RefusedParameter
-from services.gateway.speech_file import SpeechFile, speech_file
-from services.gateway.voices import VOICES, of_openai
+from services.gateway.requests import bodies, refusals
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.speech.file import SpeechFile, speech_file
+from services.gateway.speech.voices import VOICES, of_openai
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisRequested
 

@@ -11,16 +11,16 @@ from typing import IO, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from services.gateway import refusals
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
-from services.gateway.file_run import FileRun
-from services.gateway.hub import SessionHub
+from services.gateway.files.run import FileRun
+from services.gateway.files.uploads import SPOOL_BYTES, FormFields, receive
 from services.gateway.protocols.openai import answers
 from services.gateway.protocols.openai.form import LISTS, OF_TRANSLATIONS, SINGLE, Wishes, check_translation, wishes
 from services.gateway.protocols.openai.refusal import RefusedParameter, error_of, render
-from services.gateway.updates import Closed, Final
-from services.gateway.uploads import SPOOL_BYTES, FormFields, receive
+from services.gateway.requests import refusals
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.updates import Closed, Final
 from voxrelay.errors import Refused
 from voxrelay.telemetry import REFUSALS
 

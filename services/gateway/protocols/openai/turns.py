@@ -13,7 +13,7 @@ from typing import Any
 
 from services.gateway.protocols.openai.answers import LEAST_CONFIDENCE, Letters, diarized_segments, logprobs, usage
 from services.gateway.protocols.openai.stable import StableText
-from services.gateway.updates import Final, Finalized, Interim, NothingSaid, SpeechEnded, SpeechStarted, Update
+from services.gateway.sessions.updates import Final, Finalized, Interim, NothingSaid, SpeechEnded, SpeechStarted, Update
 from voxrelay.join import JoinedUtterance, JoinedWord
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.gateway.parameters import Asked
 from services.gateway.protocols.openai.form import apply, choice, number, spoken_languages, terms_of_prompt
 from services.gateway.protocols.openai.refusal import RefusedParameter
+from services.gateway.requests.parameters import Asked
 from services.gateway.settings import GatewaySettings
 from voxrelay.events import SessionConfig
 

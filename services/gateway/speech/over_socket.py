@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from services.gateway.bounds import parse_json
-from services.gateway.conversing import one_has_ended
-from services.gateway.hub import SessionHub
-from services.gateway.sessions import LiveSession
-from services.gateway.socket_reader import reader_of
-from services.gateway.speaking import Audio, Cleared, Ended, Flushed, Speaking
+from services.gateway.requests.bounds import parse_json
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sockets.conversing import one_has_ended
+from services.gateway.sockets.reader import reader_of
+from services.gateway.speech.speaking import Audio, Cleared, Ended, Flushed, Speaking
 from voxrelay.errors import Refused
 from voxrelay.telemetry import REFUSALS
 

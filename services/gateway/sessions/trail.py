@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.gateway.shared_reading import Offsets, SharedReading
+from services.gateway.sessions.shared_reading import Offsets, SharedReading
 from voxrelay.events import AudioReceived, EndReason, Event, FinalizeRequested, Lane, SessionConfig, SessionEnded, SessionOpened, SessionResumed
 from voxrelay.topology import AUDIO_RECEIVED, GATEWAY_READS
 

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from services.gateway.encode import Sound, StreamEncoder
-from services.gateway.hub import SessionHub
-from services.gateway.sessions import LiveSession
-from services.gateway.speech_request import SpeechRequest
+from services.gateway.audio.encode import Sound, StreamEncoder
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.speech_request import SpeechRequest
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested, WordSpoken
 from voxrelay.script import ScriptReader, Turn

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from services.gateway.hub import SessionHub
-from services.gateway.short_way import ShortWaySocket, connection_of
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sockets.short_way import ShortWaySocket, connection_of
 from voxrelay.errors import Refused
 from voxrelay.telemetry import fields
 

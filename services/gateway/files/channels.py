@@ -12,12 +12,12 @@ from typing import IO
 import numpy as np
 from fastapi import Request
 
-from services.gateway.decode import MAX_CHANNELS, RAW_ENCODINGS, channels_of, decoded, raw_decoder, sniff
-from services.gateway.file_run import FileResult, FileRun
-from services.gateway.hub import SessionHub
-from services.gateway.parameters import Asked
-from services.gateway.sessions import LiveSession
-from services.gateway.uploads import SPOOL_BYTES
+from services.gateway.audio.decode import MAX_CHANNELS, RAW_ENCODINGS, channels_of, decoded, raw_decoder, sniff
+from services.gateway.files.run import FileResult, FileRun
+from services.gateway.files.uploads import SPOOL_BYTES
+from services.gateway.requests.parameters import Asked
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
 from voxrelay.errors import Refused
 
 RAW_PIECE_BYTES = 64 * 1024

@@ -11,11 +11,11 @@ from typing import IO
 
 from fastapi import Request
 
-from services.gateway.decode import decoded, sniff
-from services.gateway.hub import SessionHub
-from services.gateway.parameters import Asked
-from services.gateway.sessions import LiveSession
-from services.gateway.updates import Closed, Failed, Final
+from services.gateway.audio.decode import decoded, sniff
+from services.gateway.requests.parameters import Asked
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.updates import Closed, Failed, Final
 from voxrelay.errors import Refused
 from voxrelay.events import Engine
 from voxrelay.join import JoinedUtterance

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
-from services.gateway.bounds import parse_json
+from services.gateway.requests.bounds import parse_json
 from voxrelay.errors import Refused
 
 

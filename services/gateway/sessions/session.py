@@ -12,17 +12,17 @@ from dataclasses import replace
 from math import inf
 from typing import Protocol
 
-from services.gateway import trail
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
-from services.gateway.admission import Admission
-from services.gateway.assembly import Assembly
-from services.gateway.channel import RETRY_S, Channel
-from services.gateway.outbox import Outbox
+from services.gateway.sessions import trail
+from services.gateway.sessions.admission import Admission
+from services.gateway.sessions.assembly import Assembly
+from services.gateway.sessions.channel import RETRY_S, Channel
+from services.gateway.sessions.outbox import Outbox
+from services.gateway.sessions.shared_reading import CLOCKS_DIFFER_S, SharedReading
+from services.gateway.sessions.spans import SessionSpan
+from services.gateway.sessions.updates import Closed, Failed, Final, Interim, Numbered, Update
 from services.gateway.settings import GatewaySettings
-from services.gateway.shared_reading import CLOCKS_DIFFER_S, SharedReading
-from services.gateway.spans import SessionSpan
-from services.gateway.updates import Closed, Failed, Final, Interim, Numbered, Update
 from voxrelay.errors import Refused, Unavailable
 from voxrelay.events import (
     EndReason,

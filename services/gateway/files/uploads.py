@@ -7,7 +7,7 @@ from typing import IO, Any
 from fastapi import Request
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from services.gateway import bounds
+from services.gateway.requests import bounds
 from voxrelay.errors import Refused
 
 SPOOL_BYTES = 8 * 1024 * 1024  # larger files wait on disk

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.gateway.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, raw_decoder
+from services.gateway.audio.decode import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, raw_decoder
 from voxrelay.errors import Refused
 
 MOST_HEAD_BYTES = 8192

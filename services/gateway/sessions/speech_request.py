@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from services.gateway.access.caller import Caller
-from services.gateway.sessions import Home
-from services.gateway.spans import SessionSpan
+from services.gateway.sessions.session import Home
+from services.gateway.sessions.spans import SessionSpan
 from voxrelay.errors import Refused
 from voxrelay.events import Event, SynthesisProduced, SynthesisRefused
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from services.gateway.updates import Failed, Interim, Speakers, Update
+from services.gateway.sessions.updates import Failed, Interim, Speakers, Update
 from voxrelay.telemetry import THINNED
 
 

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from services.gateway.access.caller import Caller
 from services.gateway.access.gate import Gate
-from services.gateway.admission import Admission
-from services.gateway.channel import Channel
-from services.gateway.results import ResultReader
-from services.gateway.sessions import LiveSession
+from services.gateway.sessions.admission import Admission
+from services.gateway.sessions.channel import Channel
+from services.gateway.sessions.results import ResultReader
+from services.gateway.sessions.session import LiveSession
+from services.gateway.sessions.shared_reading import SharedReading
+from services.gateway.sessions.spans import SessionSpan
+from services.gateway.sessions.speech_request import SpeechRequest
 from services.gateway.settings import GatewaySettings
-from services.gateway.shared_reading import SharedReading
-from services.gateway.spans import SessionSpan
-from services.gateway.speech_request import SpeechRequest
 from voxrelay.bus.api import Bus
 from voxrelay.bus.partitioner import partition_of
 from voxrelay.clock import steady_time

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from services.gateway.access.caller import Caller
-from services.gateway.encode import Sound, StreamEncoder
-from services.gateway.hub import SessionHub
-from services.gateway.speech_request import SpeechRequest
+from services.gateway.audio.encode import Sound, StreamEncoder
+from services.gateway.sessions.hub import SessionHub
+from services.gateway.sessions.speech_request import SpeechRequest
 from voxrelay.errors import Refused
 from voxrelay.events import SynthesisProduced, SynthesisRequested
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.gateway.decode import ENCODINGS, MAX_CHANNELS, check_rate
-from services.gateway.packets import check_channels
+from services.gateway.audio.decode import ENCODINGS, MAX_CHANNELS, check_rate
+from services.gateway.audio.packets import check_channels
 from services.gateway.settings import GatewaySettings
 from voxrelay.attributes import BY_NAME
 from voxrelay.errors import Refused

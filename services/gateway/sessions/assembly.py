@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from services.gateway.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechEnded, SpeechStarted, Update
+from services.gateway.sessions.updates import Closed, Final, Finalized, Interim, NothingSaid, Speakers, SpeechEnded, SpeechStarted, Update
 from voxrelay.audio import seconds
 from voxrelay.events import (
     Event,

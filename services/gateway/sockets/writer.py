@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import WebSocket
 
-from services.gateway.short_way import connection_of
+from services.gateway.sockets.short_way import connection_of
 
 SEND_TIMEOUT_S = 10.0
 

@@ -1,0 +1,1 @@
+"""What a client asks for, bounded, checked, and refused in its protocol's words."""

@@ -1,0 +1,1 @@
+"""Text becomes audio: as one file, or over a WebSocket while it is made."""
