@@ -42,7 +42,10 @@ def broker_pid(name: str) -> int:
 def stack(
     name: str, kafka: Mapping[str, str], services: Sequence[str], settings: Mapping[str, str] | None = None, modules: Mapping[str, Any] | None = None
 ) -> Iterator[Any]:
-    """The ``local_services.stack.Stack``, ready. ``modules``: other programs in a service's place."""
+    """The ``local_services.stack.Stack``, ready. ``modules``: other programs in a service's place.
+
+    Ends the program with status 1 when a service ended meanwhile: what was measured then is not what it says.
+    """
     sys.path.insert(0, str(REPOSITORY / "scripts"))
     from local_services.stack import Stack
 
@@ -53,6 +56,8 @@ def stack(
     try:
         running.wait_ready()
         yield running
+        if ended := running.ended():
+            raise SystemExit("\n".join(f"{name} ended by itself with status {running.exit_status(name)}: {running.log_path(name)}" for name in ended))
     finally:
         running.stop()
 

@@ -9,7 +9,7 @@ newest audio it covers (pass-through: an interim result a chunk; bundled: finals
 
 A figure is *flat* when the 95 % confidence interval of its robust slope, after the first fifth, lies below what is allowed (memory 5 % of its
 level an hour, delays 25 %), *growing* when it lies above, else *undecided*: then the run was too short to say. The broker is shown, not
-judged: its heap fills until it is collected. Exit status 1 when a figure grows or a call went wrong.
+judged: its heap fills until it is collected. Exit status 1 when a figure grows, a call went wrong or a service ended, which ends the run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,8 @@ def keep_little(bootstrap: str) -> None:
         done.result(30)
 
 
-async def soak(load: Load, watch: Watch, seconds: float, every_s: float) -> list[Interval]:
+async def soak(load: Load, watch: Watch, seconds: float, every_s: float, ended: Callable[[], list[str]]) -> list[Interval]:
+    """Until it is over, or a service has ended."""
     found: list[Interval] = []
     started = time.perf_counter()
     load.delays.clear()
@@ -107,6 +108,8 @@ async def soak(load: Load, watch: Watch, seconds: float, every_s: float) -> list
         print(
             f"  {until / 60:6.1f} min  p50 {p50:.0f}  p99 {p99:.0f} ms  {sum(memory.values()):.0f} MB  {load.ended.total()} calls ended", flush=True
         )
+        if ended():
+            break
     return found
 
 
@@ -119,7 +122,7 @@ def judge(intervals: list[Interval]) -> dict[str, Trend]:
     return found
 
 
-async def run(url: str, watch: Watch, kind: Kind, arguments: argparse.Namespace) -> dict[str, Any]:
+async def run(url: str, watch: Watch, kind: Kind, arguments: argparse.Namespace, ended: Callable[[], list[str]]) -> dict[str, Any]:
     speech = b"".join(wav[44:] for _, wav in zip(range(1), strung_together(arguments.data, 600.0), strict=False))
     load = Load(url, speech, counts=kind.counts, parameters=kind.parameters, call_s=arguments.call_minutes * 60, seed=1)
     steps: list[tuple[int, float]] = []
@@ -131,10 +134,10 @@ async def run(url: str, watch: Watch, kind: Kind, arguments: argparse.Namespace)
     print(f"{sessions} people at a time for {arguments.minutes:g} minutes:", flush=True)
     await load.hold(sessions)
     await asyncio.sleep(SETTLE_S)
-    intervals = await soak(load, watch, arguments.minutes * 60, arguments.every)
-    ended = dict(load.ended)
+    intervals = await soak(load, watch, arguments.minutes * 60, arguments.every, ended)
+    calls = dict(load.ended)
     await load.hold(0)
-    return {"capacity": most, "steps": steps, "sessions": sessions, "calls": ended, "intervals": intervals}
+    return {"capacity": most, "steps": steps, "sessions": sessions, "calls": calls, "intervals": intervals}
 
 
 def report(done: dict[str, Any], kind: Kind, arguments: argparse.Namespace) -> bool:
@@ -201,10 +204,11 @@ def main() -> None:
         with alone.broker("soak") as kafka, alone.stack("soak", kafka, kind.services, SETTINGS, kind.modules) as running:
             keep_little(kafka["VOXRELAY_KAFKA_BOOTSTRAP"])
             pids = {name: running.pid(name) for name in kind.services} | {"broker": alone.broker_pid("soak")}
-            done = asyncio.run(run(running.url, Watch(pids), kind, arguments))
+            done = asyncio.run(run(running.url, Watch(pids), kind, arguments, running.ended))
+            is_well = report(done, kind, arguments)
     finally:
         shutil.rmtree(OUT / "soak-objects", ignore_errors=True)
-    raise SystemExit(0 if report(done, kind, arguments) else 1)
+    raise SystemExit(0 if is_well else 1)
 
 
 if __name__ == "__main__":

@@ -145,6 +145,10 @@ class Stack:
     def has_ended(self, name: str) -> bool:
         return self._running[name].process.poll() is not None
 
+    def ended(self) -> list[str]:
+        """Those that were started and ended by themselves, or by somebody else."""
+        return [name for name in self._running if self.has_ended(name)]
+
     def exit_status(self, name: str) -> int | None:
         return self._running[name].process.poll()
 

@@ -83,7 +83,10 @@ class Consumer(Protocol):
         ...
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Make these the group's restart positions, without waiting; a lost commit only means more replay."""
+        """Make these the group's restart positions, without waiting; a lost commit only means more replay.
+
+        About once a second and no oftener: a broker answers them one after the other, and the member's heartbeats wait behind them.
+        """
         ...
 
     def committed(self, sources: Collection[TopicPartition]) -> dict[TopicPartition, int]:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH = 1000
 POLL_S = 0.1
+REST_S = 0.05  # between a batch and the next, which is fuller then: nobody waits for what is kept as a caller waits for words
+COMMIT_EVERY_S = 1.0
 
 
 class ProjectionRunner:
@@ -33,7 +35,10 @@ class ProjectionRunner:
         self._inlet = Inlet(node.name, lane, self._producer)
         self._measures = ReaderMeasures(node.name, lane, clock)
         self._tracer = tracer()
+        self._owned: set[TopicPartition] = set()
         self._handled: dict[TopicPartition, int] = {}  # offset after the last record stored, of partitions that had one
+        self._uncommitted: dict[TopicPartition, int] = {}  # those of them that the log does not know yet
+        self._next_commit = 0.0
         self.is_running = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -46,9 +51,12 @@ class ProjectionRunner:
             while not stop.is_set():
                 records: list[Record] = []
                 try:
-                    records = consumer.poll(MAX_BATCH, POLL_S)
+                    polled = consumer.poll(MAX_BATCH, POLL_S)
+                    records = [record for record in polled if record.source in self._owned]  # a rebalance may have come between
                     self._turn(records)
                     back_off.succeeded()
+                    if 0 < len(records) < MAX_BATCH:
+                        stop.wait(REST_S)
                 except Unavailable as error:
                     log.warning("The store does not answer; the batch is tried again.", extra=fields(projection=self._node.name, reason=str(error)))
                     self._go_back(records)
@@ -70,7 +78,12 @@ class ProjectionRunner:
                 spans.end(self._clock())
         if records:
             self._producer.flush()  # dead letters, before the offsets that pass them
-            self._commit(records)
+            stored = {record.source: record.offset + 1 for record in records}
+            self._handled.update(stored)
+            self._uncommitted.update(stored)
+        if now >= self._next_commit:
+            self._next_commit = now + COMMIT_EVERY_S
+            self._commit()
         self._measures.handled(records, self._consumer, now)
 
     def _project(self, opened: Sequence[tuple[Record, Event]]) -> None:
@@ -84,12 +97,12 @@ class ProjectionRunner:
             for item in opened:
                 self._project([item])
 
-    def _commit(self, records: Sequence[Record]) -> None:
-        offsets = {record.source: record.offset + 1 for record in records}
-        self._handled.update(offsets)
-        for source, offset in offsets.items():
+    def _commit(self) -> None:
+        """Once a second at most: a broker answers a member's requests one after the other, and its heartbeats would wait behind the commits."""
+        self._consumer.commit(self._uncommitted)
+        for source, offset in self._uncommitted.items():
             self._inlet.forget_before(source, offset)
-        self._consumer.commit(offsets)
+        self._uncommitted.clear()
 
     def _go_back(self, records: Sequence[Record]) -> None:
         first: dict[TopicPartition, int] = {}
@@ -99,14 +112,23 @@ class ProjectionRunner:
             self._consumer.seek(source, offset)
 
     def assigned(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        self._owned.update(sources)
         log.info("The projection took partitions over.", extra=fields(projection=self._node.name, lane=self._lane, partitions=len(sources)))
         return {}
 
     def revoked(self, sources: Sequence[TopicPartition]) -> None:
+        try:
+            self._commit()
+        except Unavailable as error:
+            log.warning(
+                "The last offsets could not be committed; the next owner stores again.", extra=fields(projection=self._node.name, reason=str(error))
+            )
         self.lost(sources)
 
     def lost(self, sources: Sequence[TopicPartition]) -> None:
+        self._owned.difference_update(sources)
         for source in sources:
             self._handled.pop(source, None)
+            self._uncommitted.pop(source, None)
             self._inlet.forget(source)
             self._measures.forget(source)
