@@ -107,6 +107,11 @@ def _date_and_time(second: int) -> bytes:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
+def is_durable(headers: Headers) -> bool:
+    """Whether a record's event counts in its session, without reading the rest: what is said for the moment alone, an interim, has no sequence."""
+    return ("ce_sequence", b"0") not in headers
+
+
 def decode(key: bytes | None, value: bytes | None, headers: Headers) -> Event:
     """The event of a record. Raises ``Poison`` with a plain reason when it is none of ours."""
     if not key or len(key) > MAX_SESSION_ID_BYTES:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from voxrelay import codec
 from voxrelay.bus.api import Bus, Record, TopicPartition
 from voxrelay.clock import steady_time
 from voxrelay.errors import Poison, Unavailable
@@ -69,7 +70,8 @@ class ProjectionRunner:
     def _turn(self, records: Sequence[Record]) -> None:
         now = self._clock()
         self._measures.polled(records)
-        opened = list(self._inlet.open(records))
+        # Interims are most of what is said, and nothing of them is kept: they are passed over unread.
+        opened = list(self._inlet.open([record for record in records if codec.is_durable(record.headers)]))
         if opened:
             self._measures.taken(len(opened), opened[0][1], now)
             spans = projection_spans(self._tracer, self._node.name, self._lane, [event for _, event in opened], now)

@@ -15,7 +15,7 @@ from voxrelay.errors import Unavailable
 from voxrelay.events import Event, UtteranceStarted
 from voxrelay.runner import ProjectionRunner
 from voxrelay.runner.projection_runner import COMMIT_EVERY_S
-from voxrelay.topology import PROJECTOR, UTTERANCE_DETECTED, consumer_group, topic_specs
+from voxrelay.topology import PROJECTOR, UTTERANCE_DETECTED, consumer_group, dead_letter_topic, topic_specs
 
 GROUP, TOPIC = consumer_group(PROJECTOR.name, "live"), UTTERANCE_DETECTED.name("live")
 SOURCE = TopicPartition(TOPIC, 0)
@@ -72,6 +72,10 @@ class Platform:
         self.stop.set()
         self.thread.join(PATIENCE_S)
         assert not self.thread.is_alive()
+
+    def send_interim(self, value: bytes) -> None:
+        headers = [("ce_type", b"voxrelay.v1.SegmentTranscribed"), ("ce_sequence", b"0"), ("ce_id", b"s/transcribe/u1.1")]
+        self.bus.producer().send(TOPIC, b"s", value, headers)
 
     def send(self) -> str:
         self._sent += 1
@@ -161,3 +165,14 @@ def test_partitions_that_go_to_another_member_are_committed_first(platform: Plat
             stop.set()
             thread.join(PATIENCE_S)
     assert other.ids == [third], "nothing is stored again"
+
+
+def test_what_is_said_for_the_moment_is_passed_over_unread(platform: Platform) -> None:
+    with platform:
+        for _ in range(5):
+            platform.send_interim(b"nobody opens this")
+        platform.send_and_see_stored()
+    assert platform.kept.ids == ["s/denoise/1"]
+    assert platform.lag() == 0
+    dead = dead_letter_topic(TOPIC)
+    assert platform.bus.offsets([TopicPartition(dead, 0)]) == {TopicPartition(dead, 0): (0, 0)}
