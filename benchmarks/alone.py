@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,7 @@ def stack(
     sys.path.insert(0, str(REPOSITORY / "scripts"))
     from local_services.stack import Stack
 
+    shutil.rmtree(OUT / f"{name}-stack", ignore_errors=True)  # the logs of the run before
     database = {"VOXRELAY_DATABASE_URL": f"sqlite:///{OUT / name}.db"}
     running = Stack(OUT / f"{name}-stack", {**kafka, **database, **(settings or {})}, services, modules)
     running.prepare()

@@ -206,6 +206,9 @@ def main() -> None:
             pids = {name: running.pid(name) for name in kind.services} | {"broker": alone.broker_pid("soak")}
             done = asyncio.run(run(running.url, Watch(pids), kind, arguments, running.ended))
             is_well = report(done, kind, arguments)
+            for name in kind.services:
+                if warnings := running.log_path(name).read_text().count("\n"):
+                    print(f"{name} warned {warnings} times: {running.log_path(name)}")
     finally:
         shutil.rmtree(OUT / "soak-objects", ignore_errors=True)
     raise SystemExit(0 if is_well else 1)
