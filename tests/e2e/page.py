@@ -46,7 +46,7 @@ def opened(chrome: Browser, url: str, script: str = "", expected: str = "", **co
         page.wait_for_selector("body[data-ready]")
         yield page
         complaints += page.evaluate("violations")
-    assert complaints == []
+    assert not complaints, "\n".join(complaints)
 
 
 def wait_for_state(page: Page, state: str) -> None:
