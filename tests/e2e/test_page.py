@@ -38,6 +38,7 @@ pytestmark = [pytest.mark.slow]
 CLIP = "1688-142285-0003.flac"
 SAID = "i really liked that account of himself better than anything else he said"
 PHONE = {"width": 360, "height": 740}
+LOOKS_WITHIN_MS = 500
 
 # What passes by on a busy machine before anybody looks: levels, and how each utterance stood.
 COLLECT_CHANGES = """
@@ -236,6 +237,18 @@ def test_without_an_audio_worklet_it_records(chrome: Browser, embedded_url: str)
     assert json.loads(str(sent[0]))["config"]["encoding"] == "auto"
 
 
+def test_what_ends_before_any_sound_is_looked_for_nowhere(chrome: Browser, embedded_url: str) -> None:
+    with opened(chrome, embedded_url, "AudioContext.prototype.resume = () => new Promise(() => {});") as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.click("#start")
+        page.wait_for_selector(".session", state="attached")
+        stop(page)
+        expect(page.locator(".summary")).to_have_text("0:00 of sound, and nothing was said in it.")
+        page.wait_for_timeout(LOOKS_WITHIN_MS)
+    assert not [url for url in asked if "/api/sessions/" in url]
+
+
 @pytest.mark.conformance("browser", "options: language, vocabulary, diarize, attributes, noise suppression, number of speakers, kept audio", "done")
 def test_options_are_sent_and_text_is_never_markup(chrome: Browser, make_gateway: Callable[..., GatewayServer]) -> None:
     """The scripted recognition says its vocabulary."""
@@ -302,7 +315,9 @@ def test_keys_none_wrong_and_right(chrome: Browser, make_gateway: Callable[..., 
         page.keyboard.press("Enter")
         wait_for_state(page, "live")
         expect(page.locator("#trouble")).to_be_hidden()
+        page.locator(".utterance").first.wait_for()
         stop(page)
+        expect(page.locator(".session")).to_have_attribute("data-stored", "complete", timeout=WITHIN_MS)
         assert addresses
         assert not [address for address in addresses if key in address]
         assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]

@@ -181,7 +181,7 @@ function endSession(audioS, usedKey, run = null) {
     said.textContent = words ? parts.join(" · ") : `${clock(audioS)} of sound, and nothing was said in it.`;
   };
   summarize();
-  if (page.known.are_results_stored) {
+  if (page.known.are_results_stored && audioS) {
     session.stored = stored(session.id, usedKey).then((found) => {
       const revised = found ? takeOver(session.transcript, found.utterances) : 0;
       if (revised) summarize("speakers as they were found last");

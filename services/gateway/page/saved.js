@@ -2,7 +2,7 @@
 
 import { troubleOf, troubleOfServer } from "./troubles.js";
 
-const LOOK_AGAIN_MS = [300, 600, 1200, 2400, 4000];
+const LOOK_AFTER_MS = [200, 300, 600, 1200, 2400, 4000]; // asked for sooner, it is not there yet
 export const EXPORTS = { txt: "Text", srt: "Subtitles", json: "JSON" };
 
 function headers(key) {
@@ -22,7 +22,8 @@ export async function facts() {
 
 // The stored session, as soon as it is complete; null when nothing is stored, or it does not become complete.
 export async function stored(sessionId, key) {
-  for (const wait of LOOK_AGAIN_MS) {
+  for (const wait of LOOK_AFTER_MS) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
     const answer = await fetch(address(`api/sessions/${sessionId}`), { headers: headers(key) }).catch(() => null);
     if (answer?.ok) {
       const session = await answer.json();
@@ -30,7 +31,6 @@ export async function stored(sessionId, key) {
     } else if (answer && answer.status !== 404) {
       return null;
     }
-    await new Promise((resolve) => setTimeout(resolve, wait));
   }
   return null;
 }
